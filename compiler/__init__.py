@@ -1,0 +1,1 @@
+"""The compiler: from an integer layer to the program image that every engine runs."""

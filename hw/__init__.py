@@ -1,0 +1,1 @@
+"""The hardware: configuration, Amaranth components and Verilog emission. Never imports torch."""

@@ -1,0 +1,195 @@
+"""The one configuration object: it feeds generator, compiler, models and benches."""
+
+import tomllib
+import zlib
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+from smartdeal.golden.formats import BASIS_SIZE, CoefficientFormat
+
+__all__ = ["AcceleratorConfig", "ConfigError"]
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be built; the message names the value and what is allowed."""
+
+
+#: Inclusive range of every integer parameter, and why it ends there.
+_RANGES: dict[str, tuple[int, int, str]] = {
+    "rows":             (2, 128, "PE rows"),
+    "cols":             (2, 128, "PE columns"),
+    "exponents":        (1, 16, "exponents 0..E-1 of a power-of-two coefficient"),
+    "acc_bits":         (16, 32, "bits of a PE accumulator"),
+    "sum_bits":         (32, 44, "bits of a sum behind the basis stage, and of a bias"),
+    "drain_lanes":      (0, 128, "columns read out per cycle; 0 chooses"),
+    "max_slices":       (1, 64, "slices of one reduction"),
+    "activation_words": (0, 1 << 20, "words of `cols` bytes; 0 chooses 512 KiB"),
+    "weight_steps":     (16, 1 << 20, "steps in the weight buffer"),
+    "channel_entries":  (16, 1 << 16, "requantisation entries, one per output channel"),
+    "basis_entries":    (16, 1 << 16, "basis entries, one per filter and slice"),
+    "program_words":    (32, 1 << 12, "32-bit words of instruction memory"),
+}
+
+_HOST_BITS = (32, 64, 128, 256)
+_DEFAULT_ACTIVATION_BYTES = 512 * 1024
+_DRAIN_TARGET_CYCLES = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcceleratorConfig:
+    """Parameters of one accelerator.
+
+    Parameters
+    ----------
+    rows, cols : int
+        PE-array size R × N, each 2…128. Rows hold output filters (or basis rows), columns pixels.
+    exponents : int
+        E: a coefficient is ±2^e with e in 0…E-1.
+    acc_bits : int
+        Width of a PE accumulator, two's complement.
+    sum_bits : int
+        Width of the exact sum behind the basis stage, and of a bias.
+    drain_lanes : int
+        D: accumulators read out per cycle; divides ``cols``. 0 takes the smallest divisor that
+        drains the array in at most 64 cycles, or else ``cols``.
+    max_slices : int
+        Slices that one reduction may be cut into.
+    activation_words : int
+        Depth of the activation buffer in words of ``cols`` bytes. 0 means 512 KiB.
+    weight_steps : int
+        Depth of the weight buffer in steps.
+    channel_entries, basis_entries, program_words : int
+        Depths of the requantisation table, the basis memory and the instruction memory.
+    host_bits : int
+        Width of the load and store streams: 32, 64, 128 or 256.
+    basis, max_pool, residual, reduce : bool
+        Features. What is off is left out of the hardware, and a program that needs it is refused.
+        ``basis`` is on unless said otherwise where there are three rows or more.
+        ``reduce`` adds up an output map (global average pooling).
+
+    Raises
+    ------
+    ConfigError
+        If a value is out of range; the message names it.
+    """
+
+    rows: int = 12
+    cols: int = 16
+    exponents: int = 8
+    acc_bits: int = 24
+    sum_bits: int = 40
+    drain_lanes: int = 0
+    max_slices: int = 16
+    activation_words: int = 0
+    weight_steps: int = 20480
+    channel_entries: int = 2048
+    basis_entries: int = 4096
+    program_words: int = 256
+    host_bits: int = 64
+    basis: bool | None = None
+    max_pool: bool = True
+    residual: bool = True
+    reduce: bool = True
+
+    def __post_init__(self) -> None:
+        for name, (low, high, meaning) in _RANGES.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                raise ConfigError(f"{name} ({meaning}) must be an integer from {low} to {high}, "
+                                  f"not {value!r}")
+        if self.host_bits not in _HOST_BITS:
+            raise ConfigError(f"host_bits must be one of {_HOST_BITS}, not {self.host_bits!r}")
+        # Resolve the choices here, so that equal hardware compares and fingerprints equal.
+        if self.basis is None:
+            object.__setattr__(self, "basis", self.rows >= BASIS_SIZE)
+        for name in ("basis", "max_pool", "residual", "reduce"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} must be true or false, not {getattr(self, name)!r}")
+        if self.basis and self.rows < BASIS_SIZE:
+            raise ConfigError(f"rows must be at least {BASIS_SIZE} with the basis stage, not "
+                              f"{self.rows!r}; set basis = false")
+        if self.drain_lanes == 0:
+            object.__setattr__(self, "drain_lanes", self._chosen_lanes())
+        if self.activation_words == 0:
+            object.__setattr__(self, "activation_words", _DEFAULT_ACTIVATION_BYTES // self.cols)
+        if self.cols % self.drain_lanes:
+            divisors = [d for d in range(1, self.cols + 1) if self.cols % d == 0]
+            raise ConfigError(f"drain_lanes must divide cols = {self.cols} "
+                              f"(one of {divisors}), not {self.drain_lanes!r}")
+        if self.activation_words < 16:
+            raise ConfigError(f"activation_words must be at least 16, not "
+                              f"{self.activation_words!r}")
+
+    def _chosen_lanes(self) -> int:
+        for lanes in range(1, self.cols):
+            if self.cols % lanes == 0 and self.rows * self.cols // lanes <= _DRAIN_TARGET_CYCLES:
+                return lanes
+        return self.cols
+
+    # Derived values: what more than one room needs.
+
+    @property
+    def coefficient(self) -> CoefficientFormat:
+        """Number format of one coefficient."""
+        return CoefficientFormat(self.exponents)
+
+    @property
+    def chunks(self) -> int:
+        """Cycles in which one array row is read out: ``cols / drain_lanes``."""
+        return self.cols // self.drain_lanes
+
+    @property
+    def filters_per_group(self) -> int:
+        """Filters that the array holds at once in basis form (three rows each)."""
+        return self.rows // BASIS_SIZE
+
+    @property
+    def activation_bytes(self) -> int:
+        """Size of the activation buffer in bytes."""
+        return self.activation_words * self.cols
+
+    @property
+    def fingerprint(self) -> int:
+        """CRC-32 of every parameter: a program image runs only on the configuration it names."""
+        text = ",".join(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self))
+        return zlib.crc32(text.encode())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return every parameter by name, choices resolved."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some parameters changed. Unknown names raise :exc:`ConfigError`.
+
+        A new ``rows`` or ``cols`` makes the dependent choices anew unless they are given too.
+        """
+        self._check_names(changes)
+        if {"rows", "cols"} & changes.keys():
+            changes = {"drain_lanes": 0, "activation_words": 0, **changes}
+        return replace(self, **changes)
+
+    @classmethod
+    def from_toml(cls, path: Path, **overrides: Any) -> Self:
+        """Read a configuration file; ``overrides`` win over the file.
+
+        Raises
+        ------
+        ConfigError
+            If the file is missing, is not TOML, or holds an unknown key or a bad value.
+        """
+        try:
+            values = tomllib.loads(path.read_text())
+        except OSError as error:
+            raise ConfigError(f"cannot read configuration {path}: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not a TOML file: {error}") from None
+        cls._check_names(values)
+        return cls(**{**values, **overrides})
+
+    @classmethod
+    def _check_names(cls, values: dict[str, Any]) -> None:
+        known = [f.name for f in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise ConfigError(f"unknown parameter {name!r}; known: {', '.join(known)}")

@@ -1,0 +1,187 @@
+"""What the accelerator executes: instructions, table words, the image and the error codes.
+
+This module is the contract between compiler, interpreter, latency model and hardware. An image is
+a sequence of *beats* of ``host_bits`` bits, little-endian, on the load stream:
+
+    header   16 bytes   magic, version, flags, configuration fingerprint, zero
+    section  16 bytes   kind, first address, count of units, zero; then the units
+    …
+    trailer  16 bytes   kind END, CRC-32 of everything before the trailer, zero, zero
+
+Headers and units are padded with zero bytes to whole beats. A *program image* (flag PROGRAM)
+replaces the program; a *data image* only holds activations.
+"""
+
+import enum
+
+from smartdeal.golden.formats import BASIS_BITS, BASIS_SIZE, REQUANTISE
+
+from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.packing import Field, WordFormat
+
+__all__ = [
+    "ALIGN_BITS", "BLOCK_BYTES", "IMAGE_FLAG_PROGRAM", "IMAGE_MAGIC", "IMAGE_VERSION",
+    "INSTRUCTION", "INSTRUCTION_WORDS", "MAX_ALIGN", "MIN_STEPS", "ErrorCode", "LayerFlag",
+    "Opcode", "SectionKind", "basis_format", "channel_format", "section_capacity",
+    "section_format", "step_format",
+]
+
+IMAGE_MAGIC = int.from_bytes(b"SDPI", "little")
+IMAGE_VERSION = 1
+IMAGE_FLAG_PROGRAM = 1
+#: Bytes of a header, a section header or the trailer, before padding to whole beats.
+BLOCK_BYTES = 16
+
+#: Bits of a slice's left shift in the basis stage.
+ALIGN_BITS = 4
+MAX_ALIGN = (1 << ALIGN_BITS) - 1
+#: Steps of every unit of work (one group, tile and slice): the flag that announces the last step
+#: stands in the step before it. The compiler pads with empty steps.
+MIN_STEPS = 2
+
+
+class Opcode(enum.IntEnum):
+    """Operations; each LAYER takes ``INSTRUCTION_WORDS`` words, END one."""
+
+    END = 0x01    #: stop, report done
+    LAYER = 0x02  #: run one layer, or a part of one
+
+
+class LayerFlag(enum.IntFlag):
+    """Modes of a LAYER instruction. Each needs the configuration's feature of that name."""
+
+    MAX_POOL = 1  #: PEs keep the maximum of x + 128 instead of a sum
+    BASIS = 2     #: three rows per filter; B is applied to the sums
+    RESIDUAL = 4  #: add the residual operand
+    REDUCE = 8    #: add up all valid positions; one output byte per channel
+
+
+class SectionKind(enum.IntEnum):
+    """Sections of an image; the unit is the word of the memory of that name."""
+
+    PROGRAM = 1
+    STEPS = 2
+    CHANNELS = 3
+    BASIS = 4
+    ACTIVATIONS = 5
+    END = 0xED
+
+
+class ErrorCode(enum.IntEnum):
+    """Why the accelerator refused an image or stopped a program."""
+
+    NONE = 0
+    MAGIC = 1          #: image does not start with the magic number
+    VERSION = 2        #: image version differs from the hardware's
+    FINGERPRINT = 3    #: image was compiled for another configuration
+    SECTION = 4        #: unknown section kind, or not allowed in a data image
+    SECTION_RANGE = 5  #: a section ends outside its memory
+    CHECKSUM = 6       #: CRC-32 mismatch
+    INCOMPLETE = 7     #: start while an image is being loaded, i.e. it was cut short
+    NO_PROGRAM = 8     #: start without a valid program
+    OPCODE = 9         #: unknown opcode
+    FIELD = 10         #: a field of an instruction is out of range
+    FEATURE = 11       #: the program needs a feature that was left out
+    PROGRAM_RANGE = 12     #: the instruction pointer left the instruction memory
+    STEP_RANGE = 13        #: a step address outside the weight buffer
+    ACTIVATION_RANGE = 14  #: an activation address outside the activation buffer
+    TABLE_RANGE = 15       #: a channel or basis address outside its memory
+    ABORTED = 16           #: stopped by the host
+    BUSY = 17              #: an image arrived while a program was running
+
+
+#: One LAYER instruction. Every field fits one 32-bit word of the instruction memory.
+INSTRUCTION = WordFormat("LAYER", (
+    Field("opcode", 8),
+    Field("flags", 8),
+    Field("slices", 8),          # slices of the reduction, 1…max_slices
+    Field("reserved_0", 8),
+    Field("tiles", 16),          # tiles of `cols` stream positions, ≥ 1
+    Field("channels", 16),       # output channels, all groups together, ≥ 1
+    Field("column_step", 16),    # drain_lanes mod pitch
+    Field("reserved_1", 16),
+    Field("pitch", 16),          # stream positions from one image row to the next, ≥ 1
+    Field("width", 16),          # valid positions of a row, ≤ pitch
+    Field("start_column", 16),   # column of stream position 0, i.e. -skip mod pitch
+    Field("skip", 16),           # leading stream positions that are no output
+    Field("end", 32),            # stream positions up to the end of the last row
+    Field("input_base", 32),     # added to every step's word address
+    Field("steps_base", 32),     # first step of group 0 in the weight buffer
+    Field("output_base", 32),    # word of channel 0, tile 0
+    Field("output_stride", 32),  # words from one output channel to the next
+    Field("residual_base", 24),  # word of channel 0, tile 0
+    Field("residual_lane", 8),   # byte in the word, < cols
+    Field("residual_stride", 32),
+    Field("channel_base", 32),   # first entry of the channel table
+    Field("basis_base", 32),     # first basis entry; order: group, slice, filter
+    Field("zp_out", 8, signed=True),
+    Field("lo", 8, signed=True),
+    Field("hi", 8, signed=True),
+    Field("zp_res", 8, signed=True),
+    Field("reserved_2", 32),
+))
+INSTRUCTION_WORDS = INSTRUCTION.bits // 32
+
+
+def step_format(config: AcceleratorConfig) -> WordFormat:
+    """Return the word of the weight buffer: one coefficient per row and one activation address.
+
+    The activation vector starts at byte ``lane`` of word ``input_base + tile + word``.
+    ``next_last`` announces that the following step is the last of its unit of work.
+    """
+    return WordFormat("step", (
+        Field("coefficients", config.coefficient.bits, count=config.rows),
+        Field("lane", (config.cols - 1).bit_length()),
+        Field("word", (config.activation_words - 1).bit_length()),
+        Field("next_last", 1),
+    ))
+
+
+def channel_format(config: AcceleratorConfig) -> WordFormat:
+    """Return the word of the channel table (golden.formats.RequantiseFormat)."""
+    return WordFormat("channel", (
+        Field("bias", config.sum_bits, signed=True),
+        Field("multiplier", REQUANTISE.multiplier_bits),
+        Field("residual_multiplier", REQUANTISE.multiplier_bits),
+        Field("shift", REQUANTISE.shift_bits),
+        Field("residual_shift", REQUANTISE.residual_shift_bits),
+    ))
+
+
+def basis_format(config: AcceleratorConfig) -> WordFormat:
+    """Return the word of the basis memory: B of one filter and slice.
+
+    ``taps`` holds B'[k][lag] at 3·k + lag. The sum at stream position i is
+    Σ_k Σ_lag B'[k][lag] · z_k[i - lag], shifted left by ``align``; z is 0 before position 0.
+    """
+    return WordFormat("basis", (
+        Field("taps", BASIS_BITS, signed=True, count=BASIS_SIZE * BASIS_SIZE),
+        Field("align", ALIGN_BITS),
+    ))
+
+
+def section_format(kind: SectionKind, config: AcceleratorConfig) -> WordFormat:
+    """Return the unit of a section: the word of the memory that it fills."""
+    match kind:
+        case SectionKind.PROGRAM:
+            return WordFormat("program", (Field("word", 32),))
+        case SectionKind.STEPS:
+            return step_format(config)
+        case SectionKind.CHANNELS:
+            return channel_format(config)
+        case SectionKind.BASIS:
+            return basis_format(config)
+        case SectionKind.ACTIVATIONS:
+            return WordFormat("activations", (Field("bytes", 8, signed=True, count=config.cols),))
+    raise ValueError(f"Section kind must hold units, not {kind!r}")
+
+
+def section_capacity(kind: SectionKind, config: AcceleratorConfig) -> int:
+    """Return the depth, in units, of the memory that a section fills."""
+    return {
+        SectionKind.PROGRAM: config.program_words,
+        SectionKind.STEPS: config.weight_steps,
+        SectionKind.CHANNELS: config.channel_entries,
+        SectionKind.BASIS: config.basis_entries if config.basis else 0,
+        SectionKind.ACTIVATIONS: config.activation_words,
+    }[kind]

@@ -1,0 +1,1 @@
+"""Simulation: the cocotb bench, the simulator runner, the latency model and reports."""
