@@ -1,0 +1,127 @@
+"""Forms of one and more power-of-two terms per weight: DeepShift, two terms, int8 exactly."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smartdeal.golden.forms import TermWeights
+from smartdeal.golden.options import FormError, FormOptions
+from smartdeal.golden.powers import round_linear, round_log, to_exponents
+
+__all__ = ["deepshift", "int8", "signed_digits", "two_terms"]
+
+#: Gains that are tried per binade when a filter's scale is chosen.
+_GAINS_PER_BINADE = 8
+#: Largest magnitude of an int8 weight; -128 is not used.
+_INT8_MAX = 127
+#: Canonical signed digits of ±127 reach 2^7.
+_INT8_EXPONENTS = 8
+_INT8_TERMS = 4
+
+
+def _candidates(
+    weights: NDArray[np.float64], exponents: int, binades: float,
+) -> NDArray[np.float64]:
+    """Return scales to try, (gains, M): the largest weight from √½ to 2^binades · 2^(E-1) units."""
+    peak = np.abs(weights).max(axis=1, initial=0.0)
+    peak[peak == 0] = float(1 << (exponents - 1))
+    steps = np.arange(-_GAINS_PER_BINADE // 2, int(binades * _GAINS_PER_BINADE) + 1)
+    return peak * 2.0 ** (1 - exponents - steps[:, None] / _GAINS_PER_BINADE)
+
+
+def _single(scaled: NDArray[np.float64], exponents: int) -> NDArray[np.float64]:
+    return round_log(scaled, exponents)[None]
+
+
+def _double(scaled: NDArray[np.float64], exponents: int) -> NDArray[np.float64]:
+    first = round_linear(scaled, exponents)
+    return np.stack((first, round_linear(scaled - first, exponents)))
+
+
+def _best_scale(weights: NDArray[np.float64], options: FormOptions, terms: int) -> TermWeights:
+    """Choose per filter the scale with the least squared error, and round with it."""
+    rounding = _single if terms == 1 else _double
+    rows = weights.reshape(len(weights), -1)
+    best = np.full(len(rows), np.inf)
+    scale = np.ones(len(rows))
+    powers = np.zeros((terms, *rows.shape))
+    for candidate in _candidates(rows, options.exponents, binades=1.5):
+        rounded = rounding(rows / candidate[:, None], options.exponents)
+        error = rows - rounded.sum(axis=0) * candidate[:, None]
+        squared = np.einsum("mn,mn->m", error, error)
+        better = squared < best
+        best[better] = squared[better]
+        scale[better] = candidate[better]
+        powers[:, better] = rounded[:, better]
+    sign, exponent = to_exponents(powers.reshape(terms, *weights.shape))
+    return TermWeights(sign, exponent, scale)
+
+
+def deepshift(weights: NDArray[np.float64], options: FormOptions) -> TermWeights:
+    """Form DeepShift-Q weights: one term, log-domain rounding of weight / scale.
+
+    As published every non-zero weight is clamped into the range, so small ones are pushed up to
+    the lowest exponent and only an exact zero stays zero. The scale is free, since it folds into
+    the requantisation; per filter the best of a few is taken.
+
+    Parameters
+    ----------
+    weights : float64 array, (M, C, kh, kw)
+    """
+    return _best_scale(weights, options, terms=1)
+
+
+def two_terms(weights: NDArray[np.float64], options: FormOptions) -> TermWeights:
+    """Form weights of two terms: the nearest power of two, then that of the remainder.
+
+    Parameters
+    ----------
+    weights : float64 array, (M, C, kh, kw)
+    """
+    return _best_scale(weights, options, terms=2)
+
+
+def signed_digits(limit: int, terms: int) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+    """Tabulate canonical signed digits (no two neighbours non-zero) of -limit…limit.
+
+    Returns
+    -------
+    sign, exponent : int8 arrays, (terms, 2 · limit + 1)
+        The digits of value v in column v + limit, from the lowest up, sign 0 behind the last.
+    """
+    sign = np.zeros((terms, 2 * limit + 1), np.int8)
+    exponent = np.zeros_like(sign)
+    for value in range(-limit, limit + 1):
+        rest, position, term = value, 0, 0
+        while rest:
+            if rest % 2:
+                digit = 2 - rest % 4
+                sign[term, value + limit], exponent[term, value + limit] = digit, position
+                rest -= digit
+                term += 1
+            rest //= 2
+            position += 1
+    return sign, exponent
+
+
+def int8(weights: NDArray[np.float64], options: FormOptions) -> TermWeights:
+    """Form symmetric int8 weights, -127…127 per filter, as canonical signed digits.
+
+    Parameters
+    ----------
+    weights : float64 array, (M, C, kh, kw)
+
+    Raises
+    ------
+    FormError
+        If there are fewer than 8 exponents: 127 is 2^7 - 2^0.
+    """
+    if options.exponents < _INT8_EXPONENTS:
+        raise FormError(f"int8 weights need at least {_INT8_EXPONENTS} exponents, "
+                        f"not {options.exponents}")
+    peak = np.abs(weights).max(axis=(1, 2, 3), initial=0.0)
+    scale = np.where(peak > 0, peak, _INT8_MAX) / _INT8_MAX
+    quantised = np.rint(weights / scale[:, None, None, None]).astype(np.int64)
+    sign, exponent = signed_digits(_INT8_MAX, _INT8_TERMS)
+    used = max(1, int(np.count_nonzero(sign[:, quantised + _INT8_MAX], axis=0).max(initial=0)))
+    index = quantised + _INT8_MAX
+    return TermWeights(sign[:used, index], exponent[:used, index], scale)
