@@ -15,7 +15,6 @@ replaces the program; a *data image* only holds activations.
 import enum
 
 from smartdeal.golden.formats import BASIS_BITS, BASIS_SIZE, REQUANTISE
-
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.packing import Field, WordFormat
 
@@ -87,7 +86,6 @@ class ErrorCode(enum.IntEnum):
     ACTIVATION_RANGE = 14  #: an activation address outside the activation buffer
     TABLE_RANGE = 15       #: a channel or basis address outside its memory
     ABORTED = 16           #: stopped by the host
-    BUSY = 17              #: an image arrived while a program was running
 
 
 #: One LAYER instruction. Every field fits one 32-bit word of the instruction memory.

@@ -1,0 +1,194 @@
+"""The accelerator: everything between the host's streams and the PE array."""
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from smartdeal.golden.formats import ACT_BITS
+from smartdeal.hw.activation import ActivationBuffer
+from smartdeal.hw.array import ProcessingArray
+from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.control import ProgramControl
+from smartdeal.hw.isa import LayerFlag, SectionKind
+from smartdeal.hw.issue import StepIssue
+from smartdeal.hw.loader import LOADED_KINDS, Loader
+from smartdeal.hw.reader import Reader
+from smartdeal.hw.readout import ReadOutPipeline
+from smartdeal.hw.readout_control import ReadOutControl
+from smartdeal.hw.registerfile import RegisterBus, RegisterFile
+
+__all__ = ["Accelerator"]
+
+
+class Accelerator(wiring.Component):
+    """A multiplier-free accelerator: sparse power-of-two matrix times activations.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+
+    Members
+    -------
+    bus : In(RegisterBus)
+        Registers: :mod:`smartdeal.hw.registers`.
+    load : In(stream.Signature(host_bits))
+        Images: :mod:`smartdeal.hw.isa`.
+    store : Out(stream.Signature(host_bits))
+        Words of the activation buffer, as asked for through READ_COUNT.
+    interrupt : Out(1)
+        Done or error, if enabled.
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        super().__init__({
+            "bus":       In(RegisterBus()),
+            "load":      In(stream.Signature(config.host_bits)),
+            "store":     Out(stream.Signature(config.host_bits)),
+            "interrupt": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+
+        m.submodules.readout     = readout = ReadOutPipeline(config)
+        m.submodules.control     = control = ProgramControl(config, flush_cycles=readout.latency)
+        m.submodules.issue       = issue   = StepIssue(config)
+        m.submodules.readout_control = sequence = ReadOutControl(config)
+        m.submodules.activations = buffer  = ActivationBuffer(config)
+        m.submodules.array       = array   = ProcessingArray(config)
+
+        self._host(m, control, issue, sequence, buffer, readout)
+        self._plan(m, control.instruction, issue, sequence, readout)
+
+        m.d.comb += [
+            # program control ↔ the two loops
+            issue.start.eq(control.run),
+            issue.cancel.eq(control.cancel),
+            sequence.begin.eq(control.prepare),
+            sequence.cancel.eq(control.cancel),
+            control.issue_active.eq(issue.active),
+            control.readout_busy.eq(sequence.busy),
+            control.step_error.eq(issue.step_error),
+            control.activation_error.eq(issue.activation_error | readout.store_error),
+            control.table_error.eq(readout.table_error),
+            # step issue ↔ read-out control
+            issue.readout_busy.eq(sequence.busy),
+            issue.readout_final.eq(sequence.final),
+            issue.fetch.eq(sequence.fetch),
+            issue.fetch_word.eq(sequence.fetch_word),
+            sequence.unit_valid.eq(issue.unit_valid),
+            sequence.unit.eq(issue.unit),
+            # activation buffer → array → read-out → activation buffer
+            buffer.read_word.eq(issue.read_word),
+            buffer.read_lane.eq(issue.read_lane),
+            array.coefficients.eq(issue.coefficients),
+            array.last.eq(issue.last),
+            array.read.eq(readout.array_read),
+            array.read_row.eq(readout.array_row),
+            array.read_chunk.eq(readout.array_chunk),
+            readout.command.eq(sequence.command),
+            readout.lanes.eq(array.lanes),
+            readout.vector.eq(buffer.vector),
+        ]
+        for col in range(config.cols):
+            m.d.comb += array.operands[col].eq(buffer.vector[col])
+        if config.max_pool:
+            maximum = (control.instruction.flags & LayerFlag.MAX_POOL) != 0
+            m.d.comb += array.maximum.eq(maximum)
+            with m.If(maximum):
+                for col in range(config.cols):
+                    # x + 128, which is not negative: the accumulator starts from 0.
+                    m.d.comb += array.operands[col].eq(
+                        Cat(buffer.vector[col][:-1], ~buffer.vector[col][-1]))
+        return m
+
+    def _plan(self, m, instruction, issue, sequence, readout):
+        """Hand each block the fields of the instruction that it needs."""
+        flags = instruction.flags
+        for name in ("slices", "tiles", "channels", "input_base", "steps_base", "residual_lane"):
+            m.d.comb += issue.plan[name].eq(instruction[name])
+        for name in ("output_base", "output_stride", "residual_base", "residual_stride",
+                     "channel_base", "basis_base"):
+            m.d.comb += sequence.plan[name].eq(instruction[name])
+        for name in ("column_step", "pitch", "width", "start_column", "skip", "end"):
+            m.d.comb += sequence.plan.stream[name].eq(instruction[name])
+        for name in ("zp_out", "lo", "hi", "zp_res"):
+            m.d.comb += readout.limits[name].eq(instruction[name])
+        basis, residual, reduce = ((flags & flag) != 0 for flag in
+                                   (LayerFlag.BASIS, LayerFlag.RESIDUAL, LayerFlag.REDUCE))
+        m.d.comb += [
+            issue.plan.basis.eq(basis),
+            sequence.plan.basis.eq(basis),
+            sequence.plan.residual.eq(residual),
+            sequence.plan.reduce.eq(reduce),
+            readout.basis_mode.eq(basis),
+            readout.residual_mode.eq(residual),
+            readout.reduce_mode.eq(reduce),
+        ]
+
+    def _host(self, m, control, issue, sequence, buffer, readout):
+        """Connect registers, loader and reader."""
+        config = self.config
+        m.submodules.registers = registers = RegisterFile(config)
+        m.submodules.loader    = loader    = Loader(config)
+        m.submodules.reader    = reader    = Reader(
+            config, read_latency=1 + ActivationBuffer.READ_LATENCY)
+        wiring.connect(m, host=wiring.flipped(self.bus), registers=registers.bus)
+        wiring.connect(m, host=wiring.flipped(self.load), loader=loader.i)
+        wiring.connect(m, reader=reader.o, host=wiring.flipped(self.store))
+        m.d.comb += [
+            self.interrupt.eq(registers.interrupt),
+            control.start.eq(registers.start),
+            control.abort.eq(registers.clear),
+            loader.hold.eq(control.busy),
+            loader.clear.eq(registers.clear),
+            reader.start.eq(registers.read_start),
+            reader.hold.eq(control.busy),
+            reader.clear.eq(registers.clear),
+            reader.address.eq(registers.read_address),
+            reader.count.eq(registers.read_count),
+            reader.vector.eq(buffer.vector),
+            issue.host_read.eq(reader.read),
+            issue.host_word.eq(reader.word),
+            registers.running.eq(control.busy),
+            registers.done.eq(control.done),
+            registers.program_failed.eq(control.failed),
+            registers.program_error.eq(control.error),
+            registers.load_failed.eq(loader.failed),
+            registers.load_error.eq(loader.error),
+            registers.program_valid.eq(loader.program_valid),
+            registers.loading.eq(loader.ongoing),
+            registers.reading.eq(reader.active),
+            registers.instruction.eq(control.address),
+            registers.busy_step.eq(issue.taken),
+            registers.stall_drain.eq(issue.waiting),
+            registers.stall_residual.eq(sequence.fetch),
+        ]
+        tables = {
+            SectionKind.PROGRAM:  control.program_write,
+            SectionKind.STEPS:    issue.step_write,
+            SectionKind.CHANNELS: readout.channel_write,
+            SectionKind.BASIS:    readout.basis_write,
+        }
+        for kind, port in tables.items():
+            m.d.comb += [
+                port.en.eq(loader.write[LOADED_KINDS.index(kind)]),
+                port.addr.eq(loader.address),
+                port.data.eq(loader.unit_of(kind)),
+            ]
+        # The activation buffer's one write port: the host's while nothing runs.
+        loaded = loader.unit_of(SectionKind.ACTIVATIONS)
+        m.d.comb += [
+            buffer.write_word.eq(readout.write_word),
+            buffer.write_mask.eq(readout.write_mask),
+            buffer.write_data.eq(readout.write_data),
+        ]
+        with m.If(loader.write[LOADED_KINDS.index(SectionKind.ACTIVATIONS)]):
+            m.d.comb += [
+                buffer.write_word.eq(loader.address),
+                buffer.write_mask.eq(-1),
+                buffer.write_data.eq(loaded),
+            ]
+        assert loaded.shape().width == ACT_BITS * config.cols

@@ -1,0 +1,94 @@
+"""The activation buffer: N byte-wide banks, N consecutive bytes from any address each cycle."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from smartdeal.golden.formats import ACT_BITS
+from smartdeal.hw.config import AcceleratorConfig
+
+__all__ = ["ActivationBuffer"]
+
+
+class ActivationBuffer(wiring.Component):
+    """Banked memory with an unaligned vector read and a word write with byte enables.
+
+    Timing: a vector appears ``READ_LATENCY`` cycles after its address; one read and one write per
+    cycle. A read in the cycle of a write to the same word returns the old bytes.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+
+    Members
+    -------
+    read_word : In(word address)
+    read_lane : In(lane)
+        Byte of the word at which the vector starts, less than ``cols``.
+    vector : Out(ArrayLayout(signed(8), cols))
+        The bytes at flat address read_word · cols + read_lane and following.
+    write_word : In(word address)
+    write_mask : In(cols)
+        One bit per byte; 0 writes nothing.
+    write_data : In(ArrayLayout(signed(8), cols))
+    """
+
+    READ_LATENCY = 3
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        vector = data.ArrayLayout(signed(ACT_BITS), config.cols)
+        super().__init__({
+            "read_word":  In(range(config.activation_words)),
+            "read_lane":  In(range(config.cols)),
+            "vector":     Out(vector),
+            "write_word": In(range(config.activation_words)),
+            "write_mask": In(config.cols),
+            "write_data": In(vector),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        cols = self.config.cols
+
+        next_word = Signal.like(self.read_word)
+        m.d.comb += next_word.eq(self.read_word + 1)
+        banks = []
+        for bank in range(cols):
+            m.submodules[f"bank_{bank}"] = memory = Memory(
+                shape=ACT_BITS, depth=self.config.activation_words, init=[])
+            write, read = memory.write_port(), memory.read_port()
+            banks.append(read.data)
+            m.d.comb += [
+                # Banks below the lane hold the vector's end, in the following word.
+                read.addr.eq(Mux(self.read_lane > bank, next_word, self.read_word)),
+                read.en.eq(1),
+                write.addr.eq(self.write_word),
+                write.data.eq(self.write_data[bank]),
+                write.en.eq(self.write_mask[bank]),
+            ]
+
+        # Rotate by the lane, a power of two per level, half of the levels in each of two cycles.
+        # Rotations add up modulo cols, so cols need not be a power of two.
+        levels = self.read_lane.shape().width
+        first  = (levels + 1) // 2
+        lane_1 = Signal.like(self.read_lane)
+        lane_2 = Signal.like(self.read_lane)
+        middle = Signal(data.ArrayLayout(ACT_BITS, cols))
+        m.d.sync += [
+            lane_1.eq(self.read_lane),
+            lane_2.eq(lane_1),
+            middle.eq(Cat(self._rotate(banks, lane_1, range(first)))),
+            self.vector.eq(Cat(self._rotate([middle[col] for col in range(cols)], lane_2,
+                                            range(first, levels)))),
+        ]
+        return m
+
+    @staticmethod
+    def _rotate(vector, lane, levels):
+        cols = len(vector)
+        for level in levels:
+            vector = [Mux(lane[level], vector[(col + (1 << level)) % cols], vector[col])
+                      for col in range(cols)]
+        return vector

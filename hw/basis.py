@@ -1,0 +1,200 @@
+"""The basis stage: B applied to the sums, after the reduction."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import bits_for
+
+from smartdeal.golden.formats import BASIS_BITS, BASIS_SIZE
+from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.isa import ALIGN_BITS
+
+__all__ = ["BasisLane", "BasisStage", "tap_sum_shape"]
+
+
+def tap_sum_shape(acc_bits: int) -> Shape:
+    """Return the shape of one column tap's sum over the basis rows, Σ_k taps[k] · z_k."""
+    return signed(acc_bits + BASIS_BITS + bits_for(BASIS_SIZE - 1) - 1)
+
+
+class BasisLane(wiring.Component):
+    """One lane's products with a basis row, added up over the three rows of a filter.
+
+    Timing: ``sums`` holds the three column taps' sums two cycles after ``last`` was given with
+    the third row. Without ``enable`` the operand passes through tap 0, the others are 0.
+
+    Parameters
+    ----------
+    acc_bits : int
+        Width of the operand, an accumulator.
+
+    Members
+    -------
+    enable : In(1)
+        Basis mode; constant while a layer runs.
+    first : In(1)
+        This operand starts a new sum.
+    operand : In(signed(acc_bits))
+    taps : In(ArrayLayout(signed(8), 3))
+        The basis row that belongs to the operand, by lag.
+    sums : Out(ArrayLayout(tap_sum_shape(acc_bits), 3))
+    """
+
+    LATENCY = 2
+
+    def __init__(self, *, acc_bits: int):
+        self.acc_bits = acc_bits
+        super().__init__({
+            "enable":  In(1),
+            "first":   In(1),
+            "operand": In(signed(acc_bits)),
+            "taps":    In(data.ArrayLayout(signed(BASIS_BITS), BASIS_SIZE)),
+            "sums":    Out(data.ArrayLayout(tap_sum_shape(acc_bits), BASIS_SIZE)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        first = Signal()
+        m.d.sync += first.eq(self.first)
+        for lag in range(BASIS_SIZE):
+            product = Signal(signed(self.acc_bits + BASIS_BITS), name=f"product_{lag}")
+            with m.If(self.enable):
+                m.d.sync += product.eq(self.operand * self.taps[lag])
+            with m.Else():
+                m.d.sync += product.eq(self.operand if lag == 0 else 0)
+            # Three products of magnitude < 2^(acc_bits+6): two more bits than a product hold them.
+            m.d.sync += self.sums[lag].eq(Mux(first, 0, self.sums[lag]) + product)
+        return m
+
+
+class BasisStage(wiring.Component):
+    """Apply a filter's basis to the array's results and add up the three column taps.
+
+    The column taps are a three-tap filter along the stream of positions. Its state, two partial
+    sums per filter and slice, is kept from tile to tile, so no halo is computed twice.
+
+    Timing: ``sums`` belongs to the ``emit`` given ``LATENCY`` cycles before. One operand set per
+    cycle; a filter's rows 0, 1, 2 of a chunk come one after the other, its chunks in order.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+
+    Members
+    -------
+    enable : In(1)
+        Basis mode; without it operands pass through unchanged.
+    operands : In(ArrayLayout(signed(acc_bits), drain_lanes))
+    row : In(2)
+        Basis row k of the operands, 0 without basis mode.
+    emit : In(1)
+        The operands complete a chunk.
+    first_chunk, last_chunk, first_tile : In(1)
+        Place of the chunk in the stream.
+    state_index : In
+        Filter and slice, as slice · filters_per_group + filter.
+    taps : In(ArrayLayout(signed(8), 9))
+    align : In(4)
+    sums : Out(ArrayLayout(signed(sum_bits), drain_lanes))
+    """
+
+    LATENCY = BasisLane.LATENCY + 2
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        self.states = config.filters_per_group * config.max_slices
+        super().__init__({
+            "enable":      In(1),
+            "operands":    In(data.ArrayLayout(signed(config.acc_bits), config.drain_lanes)),
+            "row":         In(2),
+            "emit":        In(1),
+            "first_chunk": In(1),
+            "last_chunk":  In(1),
+            "first_tile":  In(1),
+            "state_index": In(range(self.states)),
+            "taps":        In(data.ArrayLayout(signed(BASIS_BITS), BASIS_SIZE * BASIS_SIZE)),
+            "align":       In(ALIGN_BITS),
+            "sums":        Out(data.ArrayLayout(signed(config.sum_bits), config.drain_lanes)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config, lanes = self.config, self.config.drain_lanes
+        tap_sum  = tap_sum_shape(config.acc_bits)
+        # Three tap sums meet in one output: two more bits.
+        filtered = signed(tap_sum.width + 2)
+
+        taps = Signal(data.ArrayLayout(signed(BASIS_BITS), BASIS_SIZE))
+        with m.Switch(self.row):
+            for row in range(BASIS_SIZE):
+                with m.Case(row):
+                    for lag in range(BASIS_SIZE):
+                        m.d.comb += taps[lag].eq(self.taps[BASIS_SIZE * row + lag])
+
+        tap_sums = []
+        for index in range(lanes):
+            m.submodules[f"lane_{index}"] = lane = BasisLane(acc_bits=config.acc_bits)
+            m.d.comb += [
+                lane.enable.eq(self.enable),
+                lane.first.eq(self.row == 0),
+                lane.operand.eq(self.operands[index]),
+                lane.taps.eq(taps),
+            ]
+            tap_sums.append(lane.sums)
+
+        # What travels beside the lanes.
+        place = data.StructLayout({
+            "emit": 1, "first_chunk": 1, "last_chunk": 1, "first_tile": 1,
+            "state_index": range(self.states), "align": ALIGN_BITS,
+        })
+        place_1, place_2 = Signal(place), Signal(place)
+        align_3 = Signal(ALIGN_BITS)
+        m.d.sync += [
+            place_1.emit.eq(self.emit),
+            place_1.first_chunk.eq(self.first_chunk),
+            place_1.last_chunk.eq(self.last_chunk),
+            place_1.first_tile.eq(self.first_tile),
+            place_1.state_index.eq(self.state_index),
+            place_1.align.eq(self.align),
+            place_2.eq(place_1),
+            align_3.eq(place_2.align),
+        ]
+
+        # carry[j] is what earlier positions add to lane j; a chunk leaves it for the next one.
+        state     = data.ArrayLayout(filtered, BASIS_SIZE - 1)
+        carry     = Signal(state)
+        carried   = Signal(state)
+        remaining = Signal(state)
+        m.submodules.state = memory = Memory(shape=state, depth=self.states, init=[])
+        load, save = memory.read_port(domain="comb"), memory.write_port()
+        m.d.comb += [
+            load.addr.eq(place_2.state_index),
+            save.addr.eq(place_2.state_index),
+            save.data.eq(remaining),
+            save.en.eq(place_2.emit & place_2.last_chunk),
+            carried.eq(carry),
+        ]
+        with m.If(place_2.first_chunk):
+            m.d.comb += carried.eq(load.data)
+            with m.If(place_2.first_tile):
+                m.d.comb += carried.eq(0)
+        with m.If(~self.enable):
+            m.d.comb += carried.eq(0)
+        with m.If(place_2.emit):
+            m.d.sync += carry.eq(remaining)
+
+        filtered_lanes = Signal(data.ArrayLayout(filtered, lanes))
+        for position in range(lanes + BASIS_SIZE - 1):
+            terms = [tap_sums[position - lag][lag] for lag in range(BASIS_SIZE)
+                     if 0 <= position - lag < lanes]
+            if position < BASIS_SIZE - 1:
+                terms.append(carried[position])
+            total = sum(terms[1:], start=terms[0])
+            if position < lanes:
+                m.d.sync += filtered_lanes[position].eq(total)
+            else:
+                m.d.comb += remaining[position - lanes].eq(total)
+        for index in range(lanes):
+            m.d.sync += self.sums[index].eq(filtered_lanes[index] << align_3)
+        return m

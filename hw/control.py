@@ -1,0 +1,212 @@
+"""Program control: fetch, check and run instructions; stop on errors."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.isa import INSTRUCTION, INSTRUCTION_WORDS, ErrorCode, LayerFlag, Opcode
+from smartdeal.hw.layouts import layout_of
+from smartdeal.hw.readout import table_port
+
+__all__ = ["ERROR_BITS", "ProgramControl", "instruction_layout"]
+
+#: Bits of an error code.
+ERROR_BITS = max(ErrorCode).bit_length()
+
+instruction_layout = layout_of(INSTRUCTION)
+
+
+class ProgramControl(wiring.Component):
+    """Run the program in the instruction memory.
+
+    Timing: docs/execution.md; ``hw/timing.py`` has the constants.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+    flush_cycles : int
+        Cycles from the last read-out command to the last byte in the activation buffer.
+
+    Members
+    -------
+    program_write : In
+        Write port of the instruction memory.
+    start : In(1)
+        Run from address 0; only while not ``busy``.
+    abort : In(1)
+        Stop with error ABORTED.
+    busy : Out(1)
+    done : Out(1)
+        Pulse: the program has ended.
+    failed : Out(1)
+        Pulse: the program was stopped for ``error``.
+    error : Out
+    address : Out
+        Word address of the instruction being run.
+    instruction : Out(instruction_layout)
+        The layer being run.
+    prepare, run : Out(1)
+        Pulses: set up the layer; take its first step.
+    cancel : Out(1)
+        Stop taking steps and reading out.
+    issue_active, readout_busy : In(1)
+    step_error, activation_error, table_error : In(1)
+    """
+
+    def __init__(self, config: AcceleratorConfig, *, flush_cycles: int):
+        self.config       = config
+        self.flush_cycles = flush_cycles
+        super().__init__({
+            "program_write":    In(table_port(config.program_words, unsigned(32))),
+            "start":            In(1),
+            "abort":            In(1),
+            "busy":             Out(1),
+            "done":             Out(1),
+            "failed":           Out(1),
+            "error":            Out(ERROR_BITS),
+            "address":          Out(range(config.program_words + INSTRUCTION_WORDS)),
+            "instruction":      Out(instruction_layout),
+            "prepare":          Out(1),
+            "run":              Out(1),
+            "cancel":           Out(1),
+            "issue_active":     In(1),
+            "readout_busy":     In(1),
+            "step_error":       In(1),
+            "activation_error": In(1),
+            "table_error":      In(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+
+        m.submodules.program = memory = Memory(shape=32, depth=config.program_words, init=[])
+        write, read = memory.write_port(), memory.read_port()
+        pointer = Signal.like(self.address)
+        m.d.comb += [
+            write.en.eq(self.program_write.en),
+            write.addr.eq(self.program_write.addr),
+            write.data.eq(self.program_write.data),
+            read.addr.eq(pointer),
+            read.en.eq(1),
+        ]
+
+        fetched = Signal(range(INSTRUCTION_WORDS + 1))
+        opcode  = read.data[:8]
+        wait    = Signal(range(max(self.flush_cycles, config.drain_lanes + 1) + 1))
+
+        with m.FSM(name="control") as fsm:
+            with m.State("IDLE"):
+                m.d.sync += [pointer.eq(0), fetched.eq(0)]
+                with m.If(self.start):
+                    m.next = "FETCH"
+
+            with m.State("FETCH"):
+                # The memory answers a cycle later: word fetched-1 is at its output.
+                m.d.sync += [pointer.eq(pointer + 1), fetched.eq(fetched + 1)]
+                with m.If(fetched == 0):
+                    m.d.sync += self.address.eq(pointer)
+                with m.Else():
+                    m.d.sync += self.instruction.eq(
+                        Cat(self.instruction.as_value()[32:], read.data))
+                with m.If((fetched == 1) & (opcode == Opcode.END)):
+                    m.d.comb += self.done.eq(1)
+                    m.next = "IDLE"
+                with m.Elif((fetched == 1) & (opcode != Opcode.LAYER)):
+                    self._fail(m, wait, ErrorCode.OPCODE)
+                with m.Elif(fetched == INSTRUCTION_WORDS):
+                    m.d.sync += pointer.eq(pointer)
+                    m.next = "CHECK"
+                with m.Elif(pointer >= config.program_words):
+                    self._fail(m, wait, ErrorCode.PROGRAM_RANGE)
+                self._watch_abort(m, wait)
+
+            with m.State("CHECK"):
+                m.d.sync += [fetched.eq(0), wait.eq(config.drain_lanes)]
+                with m.If(self._field_wrong()):
+                    self._fail(m, wait, ErrorCode.FIELD)
+                with m.Elif(self._feature_missing()):
+                    self._fail(m, wait, ErrorCode.FEATURE)
+                with m.Else():
+                    m.d.comb += self.prepare.eq(1)
+                    m.next = "PREPARE"
+                self._watch_abort(m, wait)
+
+            with m.State("PREPARE"):
+                m.d.sync += wait.eq(wait - 1)
+                with m.If(wait == 0):
+                    m.d.comb += self.run.eq(1)
+                    m.next = "RUN"
+                self._watch_abort(m, wait)
+
+            with m.State("RUN"):
+                m.d.sync += wait.eq(self.flush_cycles)
+                with m.If(~self.issue_active & ~self.readout_busy):
+                    m.next = "FLUSH"
+                self._watch_addresses(m, wait)
+                self._watch_abort(m, wait)
+
+            with m.State("FLUSH"):
+                m.d.sync += wait.eq(wait - 1)
+                with m.If(wait == 0):
+                    m.next = "FETCH"
+                self._watch_addresses(m, wait)
+                self._watch_abort(m, wait)
+
+            with m.State("STOP"):
+                # What is in the pipelines runs out; then the next program may come.
+                m.d.comb += self.cancel.eq(1)
+                m.d.sync += wait.eq(wait - 1)
+                with m.If(wait == 0):
+                    m.d.comb += self.failed.eq(1)
+                    m.next = "IDLE"
+
+        m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
+        return m
+
+    def _fail(self, m, wait, code):
+        m.d.sync += [self.error.eq(code), wait.eq(self.flush_cycles)]
+        m.next = "STOP"
+
+    def _watch_addresses(self, m, wait):
+        with m.If(self.step_error):
+            self._fail(m, wait, ErrorCode.STEP_RANGE)
+        with m.Elif(self.activation_error):
+            self._fail(m, wait, ErrorCode.ACTIVATION_RANGE)
+        with m.Elif(self.table_error):
+            self._fail(m, wait, ErrorCode.TABLE_RANGE)
+
+    def _watch_abort(self, m, wait):
+        with m.If(self.abort):
+            self._fail(m, wait, ErrorCode.ABORTED)
+
+    def _field_wrong(self):
+        i = self.instruction
+        flags = i.flags
+        known = sum(int(flag) for flag in LayerFlag)
+        return (
+            (i.reserved_0 != 0) | (i.reserved_1 != 0) | (i.reserved_2 != 0)
+            | ((flags & ~known & 0xFF) != 0)
+            | _both(flags, LayerFlag.MAX_POOL, LayerFlag.BASIS)
+            | _both(flags, LayerFlag.REDUCE, LayerFlag.RESIDUAL)
+            | (i.slices == 0) | (i.slices > self.config.max_slices)
+            | (i.tiles == 0) | (i.channels == 0) | (i.pitch == 0)
+            | (i.width > i.pitch) | (i.column_step >= i.pitch) | (i.start_column >= i.pitch)
+            | (i.residual_lane >= self.config.cols)
+        )
+
+    def _feature_missing(self):
+        present = {
+            LayerFlag.MAX_POOL: self.config.max_pool,
+            LayerFlag.BASIS:    self.config.basis,
+            LayerFlag.RESIDUAL: self.config.residual,
+            LayerFlag.REDUCE:   self.config.reduce,
+        }
+        missing = sum(int(flag) for flag, there in present.items() if not there)
+        return (self.instruction.flags & missing) != 0
+
+
+def _both(flags, one, other):
+    return (flags & (one | other)) == (one | other)

@@ -1,0 +1,205 @@
+"""Step issue: the loops over groups, tiles, slices and steps, one step per cycle."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from smartdeal.hw.activation import ActivationBuffer
+from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.delay import Delay
+from smartdeal.hw.isa import step_format
+from smartdeal.hw.layouts import layout_of
+from smartdeal.hw.readout import table_port
+from smartdeal.hw.readout_control import ADDRESS_BITS, unit_layout
+
+__all__ = ["StepIssue", "issue_layout"]
+
+
+issue_layout = data.StructLayout({
+    "basis":         1,
+    "slices":        8,
+    "tiles":         16,
+    "channels":      16,
+    "input_base":    32,
+    "steps_base":    32,
+    "residual_lane": 8,
+})
+"""What step issue needs of a LAYER instruction; constant while the layer runs."""
+
+
+class StepIssue(wiring.Component):
+    """Read steps from the weight buffer and send their vectors and coefficients to the array.
+
+    A step waits when the activation buffer is needed for a residual operand (``fetch``), and a
+    unit's last step also while the unit before is still being read out.
+
+    Timing: a step taken in one cycle reaches the array ``array_latency`` cycles later.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+
+    Members
+    -------
+    plan : In(issue_layout)
+    start : In(1)
+    cancel : In(1)
+    active : Out(1)
+        Steps are left to take.
+    step_write : In
+        Write port of the weight buffer.
+    readout_busy, readout_final, fetch, fetch_word : In
+        From the read-out control.
+    host_read, host_word : In
+        The host reads a word, while nothing runs.
+    unit_valid, unit : Out
+        A unit's last step is taken in this cycle.
+    read_word, read_lane : Out
+        To the activation buffer.
+    coefficients, last : Out
+        To the array, in the cycle in which the vector arrives there.
+    step_error, activation_error : Out(1)
+        An address was outside the weight buffer, the activation buffer.
+    taken, waiting : Out(1)
+        For the counters: a step was taken; a last step waited for the read-out.
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        self.step_layout = layout_of(step_format(config))
+        coefficients = self.step_layout["coefficients"].shape
+        super().__init__({
+            "plan":             In(issue_layout),
+            "start":            In(1),
+            "cancel":           In(1),
+            "active":           Out(1),
+            "step_write":       In(table_port(config.weight_steps, self.step_layout)),
+            "readout_busy":     In(1),
+            "readout_final":    In(1),
+            "fetch":            In(1),
+            "fetch_word":       In(ADDRESS_BITS),
+            "host_read":        In(1),
+            "host_word":        In(range(config.activation_words)),
+            "unit_valid":       Out(1),
+            "unit":             Out(unit_layout(config)),
+            "read_word":        Out(range(config.activation_words)),
+            "read_lane":        Out(range(config.cols)),
+            "coefficients":     Out(coefficients),
+            "last":             Out(1),
+            "step_error":       Out(1),
+            "activation_error": Out(1),
+            "taken":            Out(1),
+            "waiting":          Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config, plan = self.config, self.plan
+
+        m.submodules.weight_buffer = memory = Memory(
+            shape=self.step_layout, depth=config.weight_steps, init=[])
+        write, read = memory.write_port(), memory.read_port()
+        step = read.data
+        m.d.comb += [
+            write.en.eq(self.step_write.en),
+            write.addr.eq(self.step_write.addr),
+            write.data.eq(self.step_write.data),
+        ]
+
+        # The step at the memory's output.
+        pointer     = Signal(ADDRESS_BITS)
+        is_last     = Signal()  # of its unit; announced by the step before
+        outside     = Signal()
+        following   = Signal(ADDRESS_BITS)
+        group_start = Signal(ADDRESS_BITS)
+
+        # Where in the loops it is.
+        tile, slice_, remaining = Signal(16), Signal(8), Signal(16)
+        tile_word = Signal(ADDRESS_BITS)
+        capacity  = Signal(range(config.rows + 1))
+        last_tile, last_slice, last_group = (
+            Signal(name=name) for name in ("last_tile", "last_slice", "last_group"))
+        m.d.comb += [
+            capacity.eq(Mux(plan.basis, config.filters_per_group, config.rows)),
+            last_tile.eq(tile == plan.tiles - 1),
+            last_slice.eq(slice_ == plan.slices - 1),
+            last_group.eq(remaining <= capacity),
+            outside.eq(pointer >= config.weight_steps),
+            self.step_error.eq(self.active & outside),
+            self.waiting.eq(self.active & ~outside & ~self.fetch & is_last
+                            & self.readout_busy & ~self.readout_final),
+            self.taken.eq(self.active & ~outside & ~self.fetch & ~self.waiting),
+            self.unit_valid.eq(self.taken & is_last),
+            self.unit.channels.eq(Mux(last_group, remaining, capacity)),
+            self.unit.tile.eq(tile),
+            self.unit.first_tile.eq(tile == 0),
+            self.unit.last_tile.eq(last_tile),
+            self.unit.first_slice.eq(slice_ == 0),
+            self.unit.last_slice.eq(last_slice),
+            following.eq(pointer + 1),
+            read.addr.eq(following),
+            read.en.eq(self.taken),
+        ]
+        with m.If(self.taken):
+            m.d.sync += [pointer.eq(following), is_last.eq(step.next_last)]
+        with m.If(self.unit_valid):
+            m.d.sync += slice_.eq(slice_ + 1)
+        with m.If(self.unit_valid & last_slice):
+            m.d.sync += [slice_.eq(0), tile.eq(tile + 1), tile_word.eq(tile_word + 1)]
+            with m.If(~last_tile):
+                m.d.comb += following.eq(group_start)
+            with m.Else():
+                m.d.sync += [
+                    tile.eq(0), tile_word.eq(plan.input_base),
+                    remaining.eq(remaining - capacity),
+                    group_start.eq(following),
+                ]
+                with m.If(last_group):
+                    m.d.sync += self.active.eq(0)
+        with m.If(self.start):
+            m.d.comb += [read.addr.eq(plan.steps_base), read.en.eq(1)]
+            m.d.sync += [
+                self.active.eq(1), is_last.eq(0),
+                pointer.eq(plan.steps_base), group_start.eq(plan.steps_base),
+                tile.eq(0), slice_.eq(0), remaining.eq(plan.channels),
+                tile_word.eq(plan.input_base),
+            ]
+        with m.If(self.cancel | self.step_error):
+            m.d.sync += self.active.eq(0)
+
+        self._address(m, step, tile_word)
+        self._coefficients(m, step)
+        return m
+
+    def _address(self, m, step, tile_word):
+        """Address the activation buffer, for the step, a residual operand or the host."""
+        config, depth = self.config, self.config.activation_words
+        word  = Signal(ADDRESS_BITS + 1)
+        lane  = Signal(max(8, self.read_lane.shape().width))
+        check = Signal()
+        m.d.sync += check.eq(self.taken | self.fetch)
+        with m.If(self.fetch):
+            m.d.sync += [word.eq(self.fetch_word), lane.eq(self.plan.residual_lane)]
+        with m.Elif(self.host_read):
+            m.d.sync += [word.eq(self.host_word), lane.eq(0)]
+        with m.Else():
+            m.d.sync += [word.eq(tile_word + step.word), lane.eq(step.lane)]
+        m.d.comb += [
+            self.read_word.eq(word),
+            self.read_lane.eq(lane),
+            self.activation_error.eq(check & ((word + (lane != 0) >= depth)
+                                              | (lane >= config.cols))),
+        ]
+
+    def _coefficients(self, m, step):
+        """Take coefficients along beside the vector; without a step none is valid."""
+        layout = data.StructLayout({"coefficients": self.coefficients.shape(), "last": 1})
+        m.submodules.coefficient_delay = line = Delay(layout, 1 + ActivationBuffer.READ_LATENCY)
+        with m.If(self.taken):
+            m.d.comb += line.i.coefficients.eq(step.coefficients)
+        m.d.comb += [
+            line.i.last.eq(self.unit_valid),
+            self.coefficients.eq(line.o.coefficients),
+            self.last.eq(line.o.last),
+        ]

@@ -1,0 +1,220 @@
+"""The loader: checks images from the load stream and writes them to the memories."""
+
+from amaranth import *
+from amaranth.lib import crc, data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.control import ERROR_BITS
+from smartdeal.hw.isa import (
+    BLOCK_BYTES,
+    IMAGE_FLAG_PROGRAM,
+    IMAGE_MAGIC,
+    IMAGE_VERSION,
+    ErrorCode,
+    SectionKind,
+    section_capacity,
+    section_format,
+)
+
+__all__ = ["LOADED_KINDS", "Loader"]
+
+#: Sections that fill a memory.
+LOADED_KINDS = tuple(kind for kind in SectionKind if kind is not SectionKind.END)
+
+_block_layout = data.StructLayout({"words": data.ArrayLayout(32, BLOCK_BYTES // 4)})
+
+
+class Loader(wiring.Component):
+    """Parse images (docs/execution.md): header, sections, trailer with CRC-32.
+
+    A program image takes effect (``program_valid``) when its checksum was found right. After an
+    error everything is swallowed until ``clear``.
+
+    Timing: one beat per cycle, but for one cycle after each header, section header and trailer.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+
+    Members
+    -------
+    i : In(stream.Signature(host_bits))
+    hold : In(1)
+        A program is running: take nothing.
+    clear : In(1)
+        Abandon the image in progress, or the error.
+    program_valid : Out(1)
+    ongoing : Out(1)
+        Inside an image, or after a failed one.
+    failed : Out(1)
+        Pulse: the image was refused for ``error``.
+    error : Out
+    unit : Out
+        The unit last taken; :meth:`unit_of` says which bits.
+    address : Out
+    write : Out(one bit per kind of LOADED_KINDS)
+        The unit goes to this memory.
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        self.unit_beats = {kind: section_format(kind, config).unit_bytes(config.host_bits)
+                           * 8 // config.host_bits for kind in LOADED_KINDS}
+        self.block_beats = max(1, BLOCK_BYTES * 8 // config.host_bits)
+        self.unit_bits = max(*self.unit_beats.values(), self.block_beats) * config.host_bits
+        super().__init__({
+            "i":             In(stream.Signature(config.host_bits)),
+            "hold":          In(1),
+            "clear":         In(1),
+            "program_valid": Out(1),
+            "ongoing":       Out(1),
+            "failed":        Out(1),
+            "error":         Out(ERROR_BITS),
+            "unit":          Out(self.unit_bits),
+            "address":       Out(32),
+            "write":         Out(len(LOADED_KINDS)),
+        })
+
+    def unit_of(self, kind: SectionKind) -> Value:
+        """Return the bits of ``unit`` that hold a word of a kind: units fill it from the top."""
+        start = self.unit_bits - self.unit_beats[kind] * self.config.host_bits
+        return self.unit[start:start + section_format(kind, self.config).bits]
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        first_beat = self.block_beats - 1
+
+        # Beats of a block or a unit are shifted in from the top.
+        beats_left = Signal(range(self.unit_bits // config.host_bits), init=first_beat)
+        taken, complete, block_start = Signal(), Signal(), Signal()
+        m.d.comb += [
+            taken.eq(self.i.valid & self.i.ready),
+            complete.eq(taken & (beats_left == 0)),
+            block_start.eq(beats_left == first_beat),
+        ]
+        with m.If(taken):
+            m.d.sync += [
+                self.unit.eq(Cat(self.unit[config.host_bits:], self.i.payload)),
+                beats_left.eq(beats_left - 1),
+            ]
+
+        block = Signal(_block_layout)
+        m.d.comb += block.eq(self.unit[self.unit_bits - self.block_beats * config.host_bits:])
+
+        m.submodules.crc = check = crc.catalog.CRC32_ISO_HDLC(config.host_bits).create()
+        crc_before_block = Signal(32)
+        m.d.comb += [check.data.eq(self.i.payload), check.valid.eq(taken)]
+        with m.If(taken & block_start):
+            m.d.sync += crc_before_block.eq(check.crc)
+
+        is_program = Signal()
+        kind       = Signal(8)
+        units_left = Signal(32)
+        with m.FSM(name="loader") as fsm:
+            with m.State("HEADER"):
+                m.d.comb += [
+                    self.i.ready.eq(~self.hold),
+                    self.ongoing.eq(~block_start),
+                    check.start.eq(taken & block_start),
+                ]
+                self._take_block(m, complete, beats_left, "CHECK_HEADER")
+                self._watch_clear(m, beats_left)
+
+            with m.State("CHECK_HEADER"):
+                m.d.comb += self.ongoing.eq(1)
+                flags = block.words[1][16:]
+                m.d.sync += is_program.eq((flags & IMAGE_FLAG_PROGRAM) != 0)
+                with m.If((flags & IMAGE_FLAG_PROGRAM) != 0):
+                    m.d.sync += self.program_valid.eq(0)
+                with m.If(block.words[0] != IMAGE_MAGIC):
+                    self._fail(m, ErrorCode.MAGIC)
+                with m.Elif(block.words[1][:16] != IMAGE_VERSION):
+                    self._fail(m, ErrorCode.VERSION)
+                with m.Elif(block.words[2] != config.fingerprint):
+                    self._fail(m, ErrorCode.FINGERPRINT)
+                with m.Else():
+                    m.next = "SECTION"
+                self._watch_clear(m, beats_left)
+
+            with m.State("SECTION"):
+                m.d.comb += [self.ongoing.eq(1), self.i.ready.eq(1)]
+                self._take_block(m, complete, beats_left, "CHECK_SECTION")
+                self._watch_clear(m, beats_left)
+
+            with m.State("CHECK_SECTION"):
+                m.d.comb += self.ongoing.eq(1)
+                m.d.sync += [
+                    kind.eq(block.words[0]),
+                    self.address.eq(block.words[1]),
+                    units_left.eq(block.words[2]),
+                ]
+                self._check_section(m, block, is_program, beats_left, crc_before_block)
+                self._watch_clear(m, beats_left)
+
+            with m.State("UNITS"):
+                m.d.comb += [self.ongoing.eq(1), self.i.ready.eq(1)]
+                with m.If(complete):
+                    m.d.sync += units_left.eq(units_left - 1)
+                    for kind_ in LOADED_KINDS:
+                        with m.If(kind == kind_):
+                            m.d.sync += beats_left.eq(self.unit_beats[kind_] - 1)
+                    with m.If(units_left == 1):
+                        m.d.sync += beats_left.eq(first_beat)
+                        m.next = "SECTION"
+                self._watch_clear(m, beats_left)
+
+            with m.State("FAILED"):
+                m.d.comb += [self.ongoing.eq(1), self.i.ready.eq(1)]
+                self._watch_clear(m, beats_left)
+
+        # A unit is complete in the cycle after its last beat.
+        written = Signal()
+        m.d.sync += written.eq(fsm.ongoing("UNITS") & complete)
+        with m.If(written):
+            m.d.sync += self.address.eq(self.address + 1)
+            for index, kind_ in enumerate(LOADED_KINDS):
+                m.d.comb += self.write[index].eq(kind == kind_)
+        return m
+
+    def _check_section(self, m, block, is_program, beats_left, crc_before_block):
+        kind, address, units = (block.words[index] for index in range(3))
+        with m.Switch(kind):
+            with m.Case(SectionKind.END):
+                with m.If(address != crc_before_block):
+                    self._fail(m, ErrorCode.CHECKSUM)
+                with m.Else():
+                    with m.If(is_program):
+                        m.d.sync += self.program_valid.eq(1)
+                    m.next = "HEADER"
+            for kind_ in LOADED_KINDS:
+                with m.Case(kind_):
+                    allowed = is_program | (kind_ is SectionKind.ACTIVATIONS)
+                    end = Signal(33, name=f"end_{kind_.name.lower()}")
+                    m.d.comb += end.eq(address + units)
+                    with m.If(~allowed):
+                        self._fail(m, ErrorCode.SECTION)
+                    with m.Elif(end > section_capacity(kind_, self.config)):
+                        self._fail(m, ErrorCode.SECTION_RANGE)
+                    with m.Elif(units == 0):
+                        m.next = "SECTION"
+                    with m.Else():
+                        m.d.sync += beats_left.eq(self.unit_beats[kind_] - 1)
+                        m.next = "UNITS"
+            with m.Default():
+                self._fail(m, ErrorCode.SECTION)
+
+    def _take_block(self, m, complete, beats_left, then):
+        with m.If(complete):
+            m.d.sync += beats_left.eq(self.block_beats - 1)
+            m.next = then
+
+    def _fail(self, m, code):
+        m.d.comb += [self.failed.eq(1), self.error.eq(code)]
+        m.next = "FAILED"
+
+    def _watch_clear(self, m, beats_left):
+        with m.If(self.clear):
+            m.d.sync += beats_left.eq(self.block_beats - 1)
+            m.next = "HEADER"

@@ -1,0 +1,106 @@
+"""The reader: words of the activation buffer on the store stream."""
+
+from amaranth import *
+from amaranth.lib import fifo, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from smartdeal.golden.formats import ACT_BITS
+from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.delay import Delay
+from smartdeal.hw.isa import SectionKind, section_format
+
+__all__ = ["Reader"]
+
+
+class Reader(wiring.Component):
+    """Read a range of words and send them as beats, each word padded to whole beats.
+
+    Words are read ahead into a queue, so a beat leaves every cycle if the host takes it.
+
+    Timing: the first beat comes ``read_latency`` + 3 cycles after ``start``.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+    read_latency : int
+        Cycles from ``read`` to the word's bytes in ``vector``.
+
+    Members
+    -------
+    start : In(1)
+        Read ``count`` words from ``address``; ends what was left of the last range.
+    hold : In(1)
+        A program is running: wait.
+    clear : In(1)
+    address, count : In(32)
+    active : Out(1)
+    read, word : Out
+        To the activation buffer.
+    vector : In(8 · cols)
+    o : Out(stream.Signature(host_bits))
+    """
+
+    QUEUE_WORDS = 8
+
+    def __init__(self, config: AcceleratorConfig, *, read_latency: int):
+        self.config       = config
+        self.read_latency = read_latency
+        self.word_bits    = ACT_BITS * config.cols
+        unit_bytes = section_format(SectionKind.ACTIVATIONS, config).unit_bytes(config.host_bits)
+        self.beats = unit_bytes * 8 // config.host_bits
+        super().__init__({
+            "start":   In(1),
+            "hold":    In(1),
+            "clear":   In(1),
+            "address": In(32),
+            "count":   In(32),
+            "active":  Out(1),
+            "read":    Out(1),
+            "word":    Out(range(config.activation_words)),
+            "vector":  In(self.word_bits),
+            "o":       Out(stream.Signature(config.host_bits)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        host_bits = self.config.host_bits
+
+        # Words asked for and not yet sent never exceed the queue.
+        m.submodules.queue = queue = fifo.SyncFIFO(width=self.word_bits, depth=self.QUEUE_WORDS)
+        m.submodules.arrival = arrival = Delay(1, self.read_latency)
+        pointer  = Signal(32)
+        left     = Signal(32)
+        pending  = Signal(range(self.QUEUE_WORDS + 1))
+        sent     = Signal()
+        m.d.comb += [
+            self.read.eq((left != 0) & ~self.hold & (pending != self.QUEUE_WORDS)),
+            self.word.eq(pointer),
+            arrival.i.eq(self.read),
+            queue.w_data.eq(self.vector),
+            queue.w_en.eq(arrival.o),
+        ]
+        with m.If(self.read):
+            m.d.sync += [pointer.eq(pointer + 1), left.eq(left - 1)]
+        m.d.sync += pending.eq(pending + self.read - sent)
+
+        # One word is sent beat by beat from a shift register.
+        beats = Signal(range(self.beats + 1))
+        shift = Signal(self.beats * host_bits)
+        m.d.comb += [
+            self.o.valid.eq(beats != 0),
+            self.o.payload.eq(shift[:host_bits]),
+            self.active.eq((left != 0) | (pending != 0)),
+            sent.eq(self.o.valid & self.o.ready & (beats == 1)),
+            queue.r_en.eq((beats == 0) | sent),
+        ]
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += [shift.eq(shift >> host_bits), beats.eq(beats - 1)]
+        with m.If(queue.r_en & queue.r_rdy):
+            m.d.sync += [shift.eq(queue.r_data), beats.eq(self.beats)]
+
+        with m.If(self.start):
+            m.d.sync += [pointer.eq(self.address), left.eq(self.count)]
+        with m.If(self.clear):
+            # What was asked for still arrives and is sent: a stream never takes back a beat.
+            m.d.sync += left.eq(0)
+        return m

@@ -1,0 +1,228 @@
+"""The read-out pipeline: from the array's results to bytes in the activation buffer."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from smartdeal.golden.formats import ACT_BITS
+from smartdeal.hw.accumulate import SumStage
+from smartdeal.hw.activation import ActivationBuffer
+from smartdeal.hw.array import ProcessingArray
+from smartdeal.hw.basis import BasisStage
+from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.delay import Delay
+from smartdeal.hw.isa import basis_format
+from smartdeal.hw.layouts import layout_of
+from smartdeal.hw.readout_control import command_layout
+from smartdeal.hw.requantise import RequantiseLane, channel_layout, limits_layout
+
+__all__ = ["ReadOutPipeline", "table_port"]
+
+
+def table_port(depth: int, shape: data.StructLayout) -> wiring.Signature:
+    """Return the signature of a table's write port, from the writer's side."""
+    return wiring.Signature({"en": Out(1), "addr": Out(range(depth)), "data": Out(shape)})
+
+
+class ReadOutPipeline(wiring.Component):
+    """Basis stage, sums over slices, requantisation and store, one command per cycle.
+
+    The tables of basis and channel parameters are in here, beside the stage that reads them.
+
+    Timing: a command's bytes are in the activation buffer ``latency`` cycles later. No stalls.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+
+    Members
+    -------
+    basis_mode, residual_mode, reduce_mode : In(1)
+        Modes of the layer; constant while it runs.
+    limits : In(limits_layout)
+    command : In(command_layout)
+    array_read, array_row, array_chunk : Out
+        To the array, when the command's result is there.
+    lanes : In(ArrayLayout(signed(acc_bits), drain_lanes))
+        From the array.
+    vector : In(ArrayLayout(signed(8), cols))
+        From the activation buffer, for the residual operand.
+    basis_write, channel_write : In
+        Write ports of the tables.
+    write_word, write_mask, write_data : Out
+        To the activation buffer.
+    table_error, store_error : Out(1)
+        A command's address was outside its memory; nothing was stored.
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        self.basis_layout = layout_of(basis_format(config))
+        cols = config.cols
+        super().__init__({
+            "basis_mode":    In(1),
+            "residual_mode": In(1),
+            "reduce_mode":   In(1),
+            "limits":        In(limits_layout),
+            "command":       In(command_layout(config)),
+            "array_read":    Out(1),
+            "array_row":     Out(range(config.rows)),
+            "array_chunk":   Out(command_layout(config)["chunk"].shape),
+            "lanes":         In(data.ArrayLayout(signed(config.acc_bits), config.drain_lanes)),
+            "vector":        In(data.ArrayLayout(signed(ACT_BITS), cols)),
+            "basis_write":   In(table_port(config.basis_entries, self.basis_layout)),
+            "channel_write": In(table_port(config.channel_entries, channel_layout(config))),
+            "write_word":    Out(range(config.activation_words)),
+            "write_mask":    Out(cols),
+            "write_data":    Out(data.ArrayLayout(signed(ACT_BITS), cols)),
+            "table_error":   Out(1),
+            "store_error":   Out(1),
+        })
+
+        #: Cycles from a command to the array's results, to sums, totals and bytes.
+        self.results_at = 1 + ActivationBuffer.READ_LATENCY
+        self.lanes_at   = self.results_at + ProcessingArray.READ_LATENCY
+        self.sums_at    = self.lanes_at + (BasisStage.LATENCY if config.basis else 0)
+        self.totals_at  = self.sums_at + SumStage.LATENCY
+        self.bytes_at   = self.totals_at + RequantiseLane.LATENCY
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a command to its bytes in the activation buffer."""
+        return self.bytes_at + 1
+
+    def elaborate(self, platform):
+        m = Module()
+        config, command = self.config, self.command
+
+        def delayed(name, cycles, *fields):
+            layout = command_layout(config)
+            shape = data.StructLayout({field: layout[field].shape for field in fields})
+            m.submodules[f"{name}_delay"] = line = Delay(shape, cycles)
+            for field in fields:
+                m.d.comb += line.i[field].eq(command[field])
+            return line.o
+
+        read = delayed("read", self.results_at, "read", "row", "chunk", "fetched")
+        m.d.comb += [
+            self.array_read.eq(read.read),
+            self.array_row.eq(read.row),
+            self.array_chunk.eq(read.chunk),
+        ]
+        sums  = self._basis(m, delayed) if config.basis else self.lanes
+        place = delayed("sum", self.sums_at, "emit", "first_sum", "last_sum", "sum_index", "inside")
+        m.submodules.sum_stage = stage = SumStage(config)
+        m.d.comb += [
+            stage.valid.eq(place.emit),
+            stage.first.eq(place.first_sum),
+            stage.last.eq(place.last_sum),
+            stage.index.eq(place.sum_index),
+        ]
+        for lane in range(config.drain_lanes):
+            m.d.comb += stage.sums[lane].eq(sums[lane])
+        if config.reduce:
+            m.d.comb += [stage.inside.eq(place.inside), stage.reduce.eq(self.reduce_mode)]
+
+        residual = self._residual(m, read) if config.residual else None
+        results = self._requantise(m, delayed, stage.totals, residual)
+        self._store(m, delayed, results)
+        return m
+
+    def _basis(self, m, delayed):
+        config = self.config
+        m.submodules.basis_table = table = Memory(
+            shape=self.basis_layout, depth=config.basis_entries, init=[])
+        write, entry = table.write_port(), table.read_port()
+        address = delayed("basis_entry", self.lanes_at - 1, "read", "basis_entry")
+        place = delayed("basis", self.lanes_at, "basis_row", "emit", "first_chunk", "last_chunk",
+                        "first_tile", "state_index")
+        m.submodules.basis_stage = stage = BasisStage(config)
+        m.d.comb += [
+            write.en.eq(self.basis_write.en),
+            write.addr.eq(self.basis_write.addr),
+            write.data.eq(self.basis_write.data),
+            entry.addr.eq(address.basis_entry),
+            entry.en.eq(1),
+            stage.enable.eq(self.basis_mode),
+            stage.operands.eq(self.lanes),
+            stage.row.eq(place.basis_row),
+            stage.emit.eq(place.emit),
+            stage.first_chunk.eq(place.first_chunk),
+            stage.last_chunk.eq(place.last_chunk),
+            stage.first_tile.eq(place.first_tile),
+            stage.state_index.eq(place.state_index),
+            stage.taps.eq(entry.data.taps),
+            stage.align.eq(Mux(self.basis_mode, entry.data.align, 0)),
+        ]
+        with m.If(self.basis_mode & address.read & (address.basis_entry >= config.basis_entries)):
+            m.d.comb += self.table_error.eq(1)
+        return stage.sums
+
+    def _residual(self, m, read):
+        """Keep the fetched vector while its channel is read out; give it chunk by chunk."""
+        config = self.config
+        lanes = data.ArrayLayout(signed(ACT_BITS), config.drain_lanes)
+        held  = Signal(data.ArrayLayout(signed(ACT_BITS), config.cols))
+        chunk = Signal.like(read.chunk)
+        m.d.sync += chunk.eq(read.chunk)
+        with m.If(read.fetched):
+            m.d.sync += held.eq(self.vector)
+
+        m.submodules.residual_delay = line = Delay(lanes, self.totals_at - self.results_at - 1)
+        with m.Switch(chunk):
+            for index in range(config.chunks):
+                with m.Case(index):
+                    for lane in range(config.drain_lanes):
+                        m.d.comb += line.i[lane].eq(held[index * config.drain_lanes + lane])
+        return line.o
+
+    def _requantise(self, m, delayed, totals, residual):
+        config = self.config
+        m.submodules.channel_table = table = Memory(
+            shape=channel_layout(config), depth=config.channel_entries, init=[])
+        write, channel = table.write_port(), table.read_port()
+        address = delayed("channel", self.totals_at - 1, "emit", "last_sum", "channel")
+        m.d.comb += [
+            write.en.eq(self.channel_write.en),
+            write.addr.eq(self.channel_write.addr),
+            write.data.eq(self.channel_write.data),
+            channel.addr.eq(address.channel),
+            channel.en.eq(1),
+        ]
+        with m.If(address.emit & address.last_sum & (address.channel >= config.channel_entries)):
+            m.d.comb += self.table_error.eq(1)
+
+        results = []
+        for index in range(config.drain_lanes):
+            m.submodules[f"requantise_{index}"] = lane = RequantiseLane(config)
+            m.d.comb += [
+                lane.total.eq(totals[index]),
+                lane.channel.eq(channel.data),
+                lane.limits.eq(self.limits),
+            ]
+            if residual is not None:
+                m.d.comb += [
+                    lane.residual.eq(residual[index]),
+                    lane.add_residual.eq(self.residual_mode),
+                ]
+            results.append(lane.result)
+        return results
+
+    def _store(self, m, delayed, results):
+        config = self.config
+        place = delayed("store", self.bytes_at, "emit", "last_sum", "chunk", "inside", "store_word")
+        store = Signal()
+        m.d.comb += [
+            store.eq(place.emit & place.last_sum),
+            self.store_error.eq(store & (place.store_word >= config.activation_words)),
+            self.write_word.eq(place.store_word),
+        ]
+        for col in range(config.cols):
+            chunk, lane = divmod(col, config.drain_lanes)
+            m.d.comb += self.write_data[col].eq(
+                Mux(self.reduce_mode | place.inside[lane], results[lane], self.limits.zp_out))
+            here = (place.chunk == chunk) & ~self.reduce_mode
+            if col == 0:
+                here |= self.reduce_mode  # the one byte of a reduced map
+            m.d.comb += self.write_mask[col].eq(store & ~self.store_error & here)

@@ -1,0 +1,246 @@
+"""Which result is read out when: the loops over channels, chunks and basis rows of a unit."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import bits_for
+
+from smartdeal.golden.formats import BASIS_SIZE
+from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.position import PositionTracker, stream_layout
+
+__all__ = ["ADDRESS_BITS", "ReadOutControl", "command_layout", "plan_layout", "unit_layout"]
+
+#: Addresses are computed wide and compared with the memory's depth before they are cut.
+ADDRESS_BITS = 33
+
+
+plan_layout = data.StructLayout({
+    "basis":           1,
+    "residual":        1,
+    "reduce":          1,
+    "stream":          stream_layout,
+    "output_base":     32,
+    "output_stride":   32,
+    "residual_base":   24,
+    "residual_stride": 32,
+    "channel_base":    32,
+    "basis_base":      32,
+})
+"""What the read-out needs of a LAYER instruction; constant while the layer runs."""
+
+
+def unit_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """Return the layout of a unit of work: one group, tile and slice."""
+    return data.StructLayout({
+        "channels":    range(config.rows + 1),  # output channels in the group
+        "tile":        16,
+        "first_tile":  1,
+        "last_tile":   1,
+        "first_slice": 1,
+        "last_slice":  1,
+    })
+
+
+def command_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """Return the layout of one read-out command, for one row and chunk of the array."""
+    states = max(1, config.filters_per_group) * config.max_slices
+    return data.StructLayout({
+        "read":        1,
+        "row":         range(config.rows),
+        "chunk":       bits_for(config.chunks - 1),
+        "fetched":     1,                     # the residual operand was fetched in this cycle
+        "basis_row":   2,
+        "emit":        1,                     # completes a chunk of an output channel
+        "first_chunk": 1,
+        "last_chunk":  1,
+        "first_tile":  1,
+        "state_index": range(states),
+        "basis_entry": ADDRESS_BITS,
+        "first_sum":   1,
+        "last_sum":    1,
+        "sum_index":   range(config.rows * config.chunks),
+        "inside":      config.drain_lanes,
+        "channel":     ADDRESS_BITS,
+        "store_word":  ADDRESS_BITS,
+    })
+
+
+class ReadOutControl(wiring.Component):
+    """Sequence the read-out of units of work, one command per cycle.
+
+    Timing: the commands of a unit start in the cycle after ``unit`` and come without gaps; the
+    next ``unit`` may come in the cycle of ``final`` or later.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+
+    Members
+    -------
+    plan : In(plan_layout)
+    begin : In(1)
+        A layer starts; takes ``drain_lanes`` + 1 cycles.
+    cancel : In(1)
+        Drop the unit being read out.
+    unit_valid, unit : In
+        A unit's last step was taken.
+    busy : Out(1)
+    final : Out(1)
+        The last command of a unit.
+    fetch : Out(1)
+        A residual operand must be read from the activation buffer in this cycle.
+    fetch_word : Out(33)
+    command : Out(command_layout)
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        super().__init__({
+            "plan":       In(plan_layout),
+            "begin":      In(1),
+            "cancel":     In(1),
+            "unit_valid": In(1),
+            "unit":       In(unit_layout(config)),
+            "busy":       Out(1),
+            "final":      Out(1),
+            "fetch":      Out(1),
+            "fetch_word": Out(ADDRESS_BITS),
+            "command":    Out(command_layout(config)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config, plan, command = self.config, self.plan, self.command
+
+        unit      = Signal(unit_layout(config))
+        channel   = Signal(range(config.rows))
+        first_row = Signal(range(config.rows + BASIS_SIZE))
+        chunk     = Signal.like(command.chunk)
+        basis_row = Signal(2)
+
+        # Where in the loops this cycle is.
+        emit, last_chunk, channel_done, group_done = (
+            Signal(name=name) for name in ("emit", "last_chunk", "channel_done", "group_done"))
+        m.d.comb += [
+            emit.eq(self.busy & (~plan.basis | (basis_row == BASIS_SIZE - 1))),
+            last_chunk.eq(chunk == config.chunks - 1),
+            channel_done.eq(emit & last_chunk),
+            self.final.eq(channel_done & (channel == unit.channels - 1)),
+            group_done.eq(self.final & unit.last_tile & unit.last_slice),
+        ]
+        with m.If(self.busy):
+            m.d.sync += basis_row.eq(basis_row + 1)
+        with m.If(emit):
+            m.d.sync += [basis_row.eq(0), chunk.eq(chunk + 1)]
+        with m.If(channel_done):
+            m.d.sync += [
+                chunk.eq(0),
+                channel.eq(channel + 1),
+                first_row.eq(first_row + Mux(plan.basis, BASIS_SIZE, 1)),
+            ]
+        with m.If(self.final | self.cancel):
+            m.d.sync += self.busy.eq(0)
+        with m.If(self.unit_valid & ~self.cancel):
+            m.d.sync += [
+                self.busy.eq(1), unit.eq(self.unit),
+                channel.eq(0), first_row.eq(0), chunk.eq(0), basis_row.eq(0),
+            ]
+
+        self._addresses(m, unit, channel_done, group_done)
+        self._indices(m, channel, emit, unit)
+
+        m.submodules.tracker = tracker = PositionTracker(lanes=config.drain_lanes)
+        m.d.comb += [
+            tracker.stream.eq(plan.stream),
+            tracker.start.eq(self.begin),
+            tracker.advance.eq(emit),
+            tracker.rewind.eq(last_chunk),
+            tracker.commit.eq(self.final & unit.last_slice),
+            tracker.restart.eq(group_done),
+        ]
+
+        whole_map_first = unit.first_tile & unit.first_slice & (chunk == 0)
+        whole_map_last  = unit.last_tile & unit.last_slice & last_chunk
+        m.d.comb += [
+            self.fetch.eq(self.busy & plan.residual & unit.last_slice & (chunk == 0)
+                          & (basis_row == 0)),
+            command.read.eq(self.busy),
+            command.row.eq(first_row + basis_row),
+            command.chunk.eq(chunk),
+            command.fetched.eq(self.fetch),
+            command.basis_row.eq(basis_row),
+            command.emit.eq(emit),
+            command.first_chunk.eq(chunk == 0),
+            command.last_chunk.eq(last_chunk),
+            command.first_tile.eq(unit.first_tile),
+            command.first_sum.eq(Mux(plan.reduce, whole_map_first, unit.first_slice)),
+            command.last_sum.eq(Mux(plan.reduce, whole_map_last, unit.last_slice)),
+            command.inside.eq(tracker.inside),
+        ]
+        return m
+
+    def _addresses(self, m, unit, channel_done, group_done):
+        """Channel, store and residual addresses: one step per channel, from the group's start."""
+        plan, command = self.plan, self.command
+        places = (  # name, first value of the layer, step per channel
+            ("channel",  plan.channel_base,  1),
+            ("store",    plan.output_base,   plan.output_stride),
+            ("residual", plan.residual_base, plan.residual_stride),
+        )
+        current = {}
+        for name, base, step in places:
+            here      = Signal(ADDRESS_BITS, name=f"{name}_here")
+            following = Signal(ADDRESS_BITS, name=f"{name}_following")
+            group     = Signal(ADDRESS_BITS, name=f"{name}_group")
+            restart   = Signal(ADDRESS_BITS, name=f"{name}_restart")
+            m.d.comb += [
+                following.eq(here + step),
+                restart.eq(Mux(group_done, following, group)),
+            ]
+            m.d.sync += group.eq(restart)
+            with m.If(channel_done):
+                m.d.sync += here.eq(following)
+            with m.If(self.unit_valid):
+                m.d.sync += here.eq(restart)
+            with m.If(self.begin):
+                m.d.sync += group.eq(base)
+            current[name] = here
+        m.d.comb += [
+            command.channel.eq(current["channel"]),
+            command.store_word.eq(current["store"] + Mux(plan.reduce, 0, unit.tile)),
+            self.fetch_word.eq(current["residual"] + unit.tile),
+        ]
+
+    def _indices(self, m, channel, emit, unit):
+        """Places in the memories that are indexed by slice, filter, row or chunk."""
+        config, plan, command = self.config, self.plan, self.command
+        filters = config.filters_per_group
+
+        sum_index = Signal.like(command.sum_index)
+        with m.If(emit):
+            m.d.sync += sum_index.eq(sum_index + 1)
+        with m.If(self.unit_valid):
+            m.d.sync += sum_index.eq(0)
+        m.d.comb += command.sum_index.eq(Mux(plan.reduce, channel, sum_index))
+        if not config.basis:
+            return
+
+        # First basis entry and first filter state of the unit's slice, and of the group.
+        entry       = Signal(ADDRESS_BITS)
+        group_entry = Signal(ADDRESS_BITS)
+        unit_entry  = Signal(ADDRESS_BITS)
+        state       = Signal.like(command.state_index)
+        m.d.comb += unit_entry.eq(Mux(self.unit.first_slice, group_entry, entry + filters))
+        with m.If(self.unit_valid):
+            m.d.sync += [entry.eq(unit_entry), state.eq(state + filters)]
+            with m.If(self.unit.first_slice):
+                m.d.sync += state.eq(0)
+            with m.If(self.unit.last_tile & self.unit.last_slice):
+                m.d.sync += group_entry.eq(unit_entry + filters)
+        with m.If(self.begin):
+            m.d.sync += group_entry.eq(plan.basis_base)
+        m.d.comb += [
+            command.basis_entry.eq(entry + channel),
+            command.state_index.eq(state + channel),
+        ]

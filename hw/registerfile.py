@@ -1,0 +1,193 @@
+"""The register file: control, status and counters for the host."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.control import ERROR_BITS
+from smartdeal.hw.isa import ErrorCode
+from smartdeal.hw.registers import (
+    COUNTER_BITS,
+    HARDWARE_ID,
+    HARDWARE_VERSION,
+    Control,
+    Register,
+    Status,
+)
+
+__all__ = ["ADDRESS_BITS", "RegisterBus", "RegisterFile"]
+
+#: Bits of a register's byte address.
+ADDRESS_BITS = 8
+
+
+class RegisterBus(wiring.Signature):
+    """A small register bus, from the host's side.
+
+    A transfer happens in a cycle with ``valid`` and ``ready``; ``read_data`` belongs to it. The
+    host holds ``valid``, ``write``, ``address`` and ``write_data`` until then.
+    """
+
+    def __init__(self):
+        super().__init__({
+            "valid":      Out(1),
+            "write":      Out(1),
+            "address":    Out(ADDRESS_BITS),
+            "write_data": Out(32),
+            "ready":      In(1),
+            "read_data":  In(32),
+        })
+
+    def __eq__(self, other):
+        return isinstance(other, RegisterBus)
+
+    def __repr__(self):
+        return "RegisterBus()"
+
+
+class RegisterFile(wiring.Component):
+    """Registers as in :mod:`smartdeal.hw.registers`; unknown addresses read as 0.
+
+    Timing: every transfer takes two cycles.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+
+    Members
+    -------
+    bus : In(RegisterBus)
+    start, clear, read_start : Out(1)
+        Pulses: the host's commands, those that were accepted.
+    read_address, read_count : Out(32)
+    running : In(1)
+    done : In(1)
+        Pulse: a program has ended.
+    program_failed, program_error : In
+    load_failed, load_error : In
+    program_valid, loading, reading : In(1)
+    instruction : In(32)
+    busy_step, stall_drain, stall_residual : In(1)
+        What the array did in this cycle.
+    interrupt : Out(1)
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        super().__init__({
+            "bus":            In(RegisterBus()),
+            "start":          Out(1),
+            "clear":          Out(1),
+            "read_start":     Out(1),
+            "read_address":   Out(32),
+            "read_count":     Out(32),
+            "running":        In(1),
+            "done":           In(1),
+            "program_failed": In(1),
+            "program_error":  In(ERROR_BITS),
+            "load_failed":    In(1),
+            "load_error":     In(ERROR_BITS),
+            "program_valid":  In(1),
+            "loading":        In(1),
+            "reading":        In(1),
+            "instruction":    In(32),
+            "busy_step":      In(1),
+            "stall_drain":    In(1),
+            "stall_residual": In(1),
+            "interrupt":      Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        bus, config = self.bus, self.config
+
+        error, done, enable = Signal(ERROR_BITS), Signal(), Signal()
+        status = Cat(self.running, done, error != 0, self.program_valid, self.loading, self.reading)
+        assert len(status) == max(Status).bit_length()
+        counters = self._counters(m)
+        geometry = (config.rows | config.cols << 8 | config.drain_lanes << 16
+                    | config.host_bits // 8 << 24)
+        readable = {
+            Register.ID:           HARDWARE_ID,
+            Register.VERSION:      HARDWARE_VERSION,
+            Register.FINGERPRINT:  config.fingerprint,
+            Register.GEOMETRY:     geometry,
+            Register.STATUS:       status,
+            Register.ERROR:        error,
+            Register.INSTRUCTION:  self.instruction,
+            Register.INTERRUPT:    enable,
+            Register.READ_ADDRESS: self.read_address,
+            Register.READ_COUNT:   self.read_count,
+        }
+        for register, counter in counters.items():
+            readable[register] = counter[:32]
+            readable[register + 4] = counter[32:]
+
+        write = Signal()
+        m.d.comb += write.eq(bus.valid & bus.ready & bus.write)
+        m.d.sync += bus.ready.eq(bus.valid & ~bus.ready)
+        with m.Switch(bus.address):
+            for address, value in readable.items():
+                with m.Case(int(address)):
+                    m.d.sync += bus.read_data.eq(value)
+            with m.Default():
+                m.d.sync += bus.read_data.eq(0)
+
+        control = Signal(max(Control).bit_length())
+        with m.If(write):
+            with m.Switch(bus.address):
+                with m.Case(int(Register.CONTROL)):
+                    m.d.comb += control.eq(bus.write_data)
+                with m.Case(int(Register.INTERRUPT)):
+                    m.d.sync += enable.eq(bus.write_data[0])
+                with m.Case(int(Register.READ_ADDRESS)):
+                    m.d.sync += self.read_address.eq(bus.write_data)
+                with m.Case(int(Register.READ_COUNT)):
+                    m.d.sync += self.read_count.eq(bus.write_data)
+                    m.d.sync += self.read_start.eq(1)
+        with m.If(self.read_start):
+            m.d.sync += self.read_start.eq(0)
+
+        wants_start = (control & Control.START) != 0
+        m.d.comb += self.clear.eq((control & Control.CLEAR) != 0)
+        with m.If(wants_start & ~self.clear & ~self.running):
+            m.d.sync += done.eq(0)
+            with m.If(self.loading):
+                m.d.sync += error.eq(ErrorCode.INCOMPLETE)
+            with m.Elif(~self.program_valid):
+                m.d.sync += error.eq(ErrorCode.NO_PROGRAM)
+            with m.Else():
+                m.d.comb += self.start.eq(1)
+                m.d.sync += error.eq(ErrorCode.NONE)
+
+        with m.If(self.done):
+            m.d.sync += done.eq(1)
+        with m.If(self.load_failed):
+            m.d.sync += error.eq(self.load_error)
+        with m.If(self.program_failed):
+            m.d.sync += error.eq(self.program_error)
+        with m.If(self.clear & ~self.running):
+            m.d.sync += [done.eq(0), error.eq(ErrorCode.NONE)]
+        m.d.comb += self.interrupt.eq(enable & (done | (error != 0)))
+        return m
+
+    def _counters(self, m):
+        """Count cycles of the running program by what they were spent on."""
+        overhead = ~(self.busy_step | self.stall_drain | self.stall_residual)
+        events = {
+            Register.CYCLES:         1,
+            Register.BUSY:           self.busy_step,
+            Register.STALL_DRAIN:    self.stall_drain,
+            Register.STALL_RESIDUAL: self.stall_residual,
+            Register.OVERHEAD:       overhead,
+        }
+        counters = {}
+        for register, event in events.items():
+            counter = Signal(COUNTER_BITS, name=register.name.lower())
+            with m.If(self.running):
+                m.d.sync += counter.eq(counter + event)
+            with m.If(self.start):
+                m.d.sync += counter.eq(0)
+            counters[register] = counter
+        return counters

@@ -1,0 +1,122 @@
+"""Requantisation: an exact sum and a residual operand become an activation."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from smartdeal.golden.formats import ACT_BITS, REQUANTISE
+from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.isa import channel_format
+from smartdeal.hw.layouts import layout_of
+
+__all__ = ["RequantiseLane", "channel_layout", "limits_layout"]
+
+
+def channel_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """Return the layout of one output channel's parameters."""
+    return layout_of(channel_format(config))
+
+
+limits_layout = data.StructLayout({
+    "zp_out": signed(ACT_BITS),
+    "lo":     signed(ACT_BITS),
+    "hi":     signed(ACT_BITS),
+    "zp_res": signed(ACT_BITS),
+})
+"""A layer's zero points and clamping bounds."""
+
+
+class RequantiseLane(wiring.Component):
+    """One lane of requantisation, exactly :class:`smartdeal.golden.formats.RequantiseFormat`.
+
+    Timing: a pipeline of ``LATENCY`` cycles, one operand per cycle.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+
+    Members
+    -------
+    total : In(signed(sum_bits))
+    residual : In(signed(8))
+        The residual operand; only with ``config.residual``.
+    add_residual : In(1)
+        Whether the layer has one; only with ``config.residual``.
+    channel : In(channel_layout)
+    limits : In(limits_layout)
+        Constant while a layer runs.
+    result : Out(signed(8))
+    """
+
+    LATENCY = 5
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        super().__init__({
+            "total":   In(signed(config.sum_bits)),
+            "channel": In(channel_layout(config)),
+            "limits":  In(limits_layout),
+            "result":  Out(signed(ACT_BITS)),
+            **({"residual": In(signed(ACT_BITS)), "add_residual": In(1)}
+               if config.residual else {}),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        total_shape = signed(REQUANTISE.total_bits(self.config.sum_bits))
+
+        # acc + bias
+        biased       = Signal(signed(self.config.sum_bits + 1))
+        multiplier_1 = Signal(REQUANTISE.multiplier_bits)
+        shift_1      = Signal(REQUANTISE.shift_bits)
+        m.d.sync += [
+            biased.eq(self.total + self.channel.bias),
+            multiplier_1.eq(self.channel.multiplier),
+            shift_1.eq(self.channel.shift),
+        ]
+
+        # · m
+        product = Signal(signed(biased.shape().width + REQUANTISE.multiplier_bits))
+        shift_2 = Signal(REQUANTISE.shift_bits)
+        m.d.sync += [product.eq(biased * multiplier_1), shift_2.eq(shift_1)]
+
+        # + residual
+        sum_3   = Signal(total_shape)
+        shift_3 = Signal(REQUANTISE.shift_bits)
+        m.d.sync += [sum_3.eq(product), shift_3.eq(shift_2)]
+        if self.config.residual:
+            self._residual(m, sum_3, product)
+
+        # Round half up: an arithmetic shift after half of the last place was added.
+        half    = Signal(REQUANTISE.max_shift)
+        shifted = Signal(total_shape)
+        m.d.comb += half.eq((1 << shift_3) >> 1)
+        m.d.sync += shifted.eq((sum_3 + half) >> shift_3)
+
+        # Clamp; one more bit for the zero point.
+        placed = Signal(signed(total_shape.width + 1))
+        m.d.comb += placed.eq(shifted + self.limits.zp_out)
+        with m.If(placed < self.limits.lo):
+            m.d.sync += self.result.eq(self.limits.lo)
+        with m.Elif(placed > self.limits.hi):
+            m.d.sync += self.result.eq(self.limits.hi)
+        with m.Else():
+            m.d.sync += self.result.eq(placed)
+        return m
+
+    def _residual(self, m, sum_3, product):
+        centred      = Signal(signed(ACT_BITS + 1))
+        multiplier_1 = Signal(REQUANTISE.multiplier_bits, name="residual_multiplier_1")
+        shift_1      = Signal(REQUANTISE.residual_shift_bits, name="residual_shift_1")
+        m.d.sync += [
+            centred.eq(Mux(self.add_residual, self.residual - self.limits.zp_res, 0)),
+            multiplier_1.eq(self.channel.residual_multiplier),
+            shift_1.eq(self.channel.residual_shift),
+        ]
+        scaled  = Signal(signed(centred.shape().width + REQUANTISE.multiplier_bits))
+        shift_2 = Signal(REQUANTISE.residual_shift_bits, name="residual_shift_2")
+        m.d.sync += [
+            scaled.eq(centred * multiplier_1),
+            shift_2.eq(shift_1),
+            sum_3.eq(product + (scaled << shift_2)),
+        ]
