@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from smartdeal.golden.layers import IntegerLayer, Requantisation
+from smartdeal.golden.layers import IntegerLayer, IntegerNetwork, Requantisation
 
-__all__ = ["evaluate", "requantise"]
+__all__ = ["evaluate", "requantise", "run_network"]
 
 #: Below this magnitude float64 holds every integer.
 _FLOAT64_EXACT = 1 << 53
@@ -132,3 +132,24 @@ def _requantised(
     except OverflowError as error:
         raise OverflowError(f"{layer.name}: {error}") from None
     return np.clip(q, layer.lo, layer.hi).astype(np.int8)
+
+
+def run_network(
+    network: IntegerNetwork, image: NDArray[np.int8],
+) -> dict[str, NDArray[np.int8]]:
+    """Evaluate a whole network.
+
+    Parameters
+    ----------
+    image : int8 array, (C, H, W)
+
+    Returns
+    -------
+    dict of int8 arrays, (C, H, W)
+        Every tensor by name, the image included.
+    """
+    tensors = {network.IMAGE: image}
+    for node in network.nodes:
+        residual = tensors[node.residual] if node.residual is not None else None
+        tensors[node.layer.name] = evaluate(node.layer, tensors[node.input], residual)
+    return tensors

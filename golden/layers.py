@@ -5,7 +5,7 @@ a program. The two meet only here.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from smartdeal.golden.formats import ACT_MAX, ACT_MIN
 from smartdeal.golden.forms import Weights
 
-__all__ = ["IntegerLayer", "LayerKind", "Requantisation"]
+__all__ = [
+    "IntegerLayer", "IntegerNetwork", "IntegerNode", "LayerKind", "Requantisation", "TensorScale",
+]
 
 LayerKind = Literal["conv", "linear", "max_pool", "average_pool"]
 
@@ -94,3 +96,76 @@ class IntegerLayer:
     def nonzero_terms(self) -> int:
         """Non-zero power-of-two coefficients of the weights; 0 for the pools."""
         return self.weights.nonzero_terms() if self.weights is not None else 0
+
+
+@dataclass(frozen=True)
+class TensorScale:
+    """What the integers of an activation tensor mean: real = scale · (q - zero_point).
+
+    Parameters
+    ----------
+    scale : float
+        Real value of one unit, positive.
+    zero_point : int
+        -128…127.
+    """
+
+    scale: float
+    zero_point: int
+
+    def quantise(self, real: NDArray[np.floating]) -> NDArray[np.int8]:
+        """Return the nearest activations, clamped; elementwise."""
+        q = np.rint(np.asarray(real, np.float64) / self.scale) + self.zero_point
+        return np.clip(q, ACT_MIN, ACT_MAX).astype(np.int8)
+
+    def real(self, activations: NDArray[np.int8]) -> NDArray[np.float64]:
+        """Return the real values of activations, elementwise."""
+        return self.scale * (activations.astype(np.float64) - self.zero_point)
+
+
+@dataclass(frozen=True)
+class IntegerNode:
+    """A layer in a network; its output tensor bears the layer's name.
+
+    Parameters
+    ----------
+    input : str
+        Name of the input tensor: a layer's, or :attr:`IntegerNetwork.IMAGE`.
+    residual : str or None
+        Name of the residual operand's tensor.
+    """
+
+    layer: IntegerLayer
+    input: str
+    residual: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerNetwork:
+    """A network in integers.
+
+    Parameters
+    ----------
+    name : str
+    nodes : tuple of IntegerNode
+        In an order of execution. The last is the output.
+    scales : dict of TensorScale
+        By tensor name, the image's included.
+    """
+
+    name: str
+    nodes: tuple[IntegerNode, ...]
+    scales: dict[str, TensorScale]
+
+    #: Name of the network's input tensor.
+    IMAGE: ClassVar[str] = "image"
+
+    @property
+    def input_scale(self) -> TensorScale:
+        """Meaning of the image's integers."""
+        return self.scales[self.IMAGE]
+
+    @property
+    def output_scale(self) -> TensorScale:
+        """Meaning of the last layer's integers."""
+        return self.scales[self.nodes[-1].layer.name]

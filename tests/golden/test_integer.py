@@ -36,8 +36,7 @@ def draw_layer(
         filters = channels
     height, width = (1, 1) if kind == "linear" else (int(rng.integers(3, 7)),
                                                      int(rng.integers(3, 7)))
-    padding = tuple(int(p) for p in rng.integers(0, kernel, 4)) if kind != "linear" else (0,) * 4
-    top, left, bottom, right = padding
+    top, left, bottom, right = (int(p) for p in rng.integers(0, kernel, 4))
     out = ((height + top + bottom - kernel) // stride + 1,
            (width + left + right - kernel) // stride + 1)
     weights = None
@@ -45,11 +44,11 @@ def draw_layer(
         weights = decompose(form, rng.standard_normal((filters, channels, kernel, kernel)),
                             FormOptions(slice_rows=2))
     if kind == "average_pool":
-        out, padding = (1, 1), (0, 0, 0, 0)
+        out, top, left, bottom, right = (1, 1), 0, 0, 0, 0
     lo = int(rng.integers(-128, 0))
     return IntegerLayer(
         name="layer", kind=kind, weights=weights, kernel=(kernel, kernel), stride=stride,
-        padding=padding, input_shape=(channels, height, width), output_shape=(filters, *out),
+        padding=(top, left, bottom, right), input_shape=(channels, height, width), output_shape=(filters, *out),
         requantisation=None if kind == "max_pool" else parameters(rng, filters),
         input_zero_point=int(rng.integers(-128, 128)),
         output_zero_point=int(rng.integers(-128, 128)),

@@ -1,0 +1,199 @@
+"""The built-in residual networks, with torchvision's parameter names and shapes.
+
+ResNet-18, -34 and -50 are those of torchvision (50 in its v1.5, stride in the 3×3 convolution), so
+its checkpoints load unchanged. ResNet-20 is the CIFAR network of He et al. (2015), section 4.2,
+with 1×1 projection shortcuts; ResNet-8 has one block per stage, as in MLPerf Tiny, for 28×28
+images.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["NETWORKS", "BasicBlock", "Bottleneck", "NetworkError", "NetworkSpec", "ResNet",
+           "build_network"]
+
+
+class NetworkError(ValueError):
+    """A network, layer or checkpoint that cannot be used; the message is one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSpec:
+    """What tells one residual network from another.
+
+    Parameters
+    ----------
+    bottleneck : bool
+        1×1–3×3–1×1 blocks with four times the width instead of two 3×3 convolutions.
+    depths, widths : tuple of int
+        Blocks and channels of each stage; every stage but the first halves the map.
+    large_stem : bool
+        7×7 convolution of stride 2 and max pooling instead of one 3×3 convolution.
+    input_shape : (channels, height, width)
+    classes : int
+    """
+
+    bottleneck: bool = False
+    depths: tuple[int, ...]
+    widths: tuple[int, ...]
+    large_stem: bool
+    input_shape: tuple[int, int, int]
+    classes: int
+
+
+_TINY = (16, 32, 64)
+_LARGE = (64, 128, 256, 512)
+_IMAGENET = (3, 224, 224)
+
+#: The built-in networks by name.
+NETWORKS: dict[str, NetworkSpec] = {
+    "resnet8": NetworkSpec(depths=(1, 1, 1), widths=_TINY, large_stem=False,
+                           input_shape=(1, 28, 28), classes=10),
+    "resnet20": NetworkSpec(depths=(3, 3, 3), widths=_TINY, large_stem=False,
+                            input_shape=(3, 32, 32), classes=10),
+    "resnet18": NetworkSpec(depths=(2, 2, 2, 2), widths=_LARGE, large_stem=True,
+                            input_shape=_IMAGENET, classes=1000),
+    "resnet34": NetworkSpec(depths=(3, 4, 6, 3), widths=_LARGE, large_stem=True,
+                            input_shape=_IMAGENET, classes=1000),
+    "resnet50": NetworkSpec(depths=(3, 4, 6, 3), widths=_LARGE, large_stem=True, bottleneck=True,
+                            input_shape=_IMAGENET, classes=1000),
+}
+
+
+def _projection(channels: int, out_channels: int, stride: int) -> nn.Sequential | None:
+    """Return the shortcut's 1×1 convolution, where the shapes differ."""
+    if stride == 1 and channels == out_channels:
+        return None
+    return nn.Sequential(
+        nn.Conv2d(channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
+
+
+class BasicBlock(nn.Module):
+    """Two 3×3 convolutions and a shortcut.
+
+    Parameters
+    ----------
+    channels, width : int
+        Channels of input and output.
+    stride : int
+        Of the first convolution and the shortcut.
+    """
+
+    expansion = 1
+
+    def __init__(self, channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, width, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU()
+        self.downsample = _projection(channels, width, stride)
+
+    @property
+    def chain(self) -> list[tuple[str, str]]:
+        """Names of convolutions and their normalisations, in order."""
+        return [("conv1", "bn1"), ("conv2", "bn2")]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, channels, H, W) to (B, width, H / stride, W / stride)."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        out = self.relu(self.bn1(self.conv1(x)))
+        return self.relu(self.bn2(self.conv2(out)) + shortcut)
+
+
+class Bottleneck(nn.Module):
+    """1×1, 3×3 and 1×1 convolution and a shortcut; the output has 4 · width channels.
+
+    Parameters are those of :class:`BasicBlock`; the stride is the 3×3 convolution's.
+    """
+
+    expansion = 4
+
+    def __init__(self, channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, width * self.expansion, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(width * self.expansion)
+        self.relu = nn.ReLU()
+        self.downsample = _projection(channels, width * self.expansion, stride)
+
+    @property
+    def chain(self) -> list[tuple[str, str]]:
+        """Names of convolutions and their normalisations, in order."""
+        return [("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3")]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, channels, H, W) to (B, 4 · width, H / stride, W / stride)."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.relu(self.bn2(self.conv2(out)))
+        return self.relu(self.bn3(self.conv3(out)) + shortcut)
+
+
+class ResNet(nn.Module):
+    """A residual network.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    spec : NetworkSpec
+    """
+
+    def __init__(self, name: str, spec: NetworkSpec) -> None:
+        super().__init__()
+        self.name = name
+        self.spec = spec
+        channels = spec.widths[0]
+        if spec.large_stem:
+            self.conv1 = nn.Conv2d(spec.input_shape[0], channels, 7, 2, 3, bias=False)
+        else:
+            self.conv1 = nn.Conv2d(spec.input_shape[0], channels, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU()
+        self.maxpool = nn.MaxPool2d(3, 2, 1) if spec.large_stem else None
+        block = Bottleneck if spec.bottleneck else BasicBlock
+        for index, (depth, width) in enumerate(zip(spec.depths, spec.widths, strict=True)):
+            stage = nn.Sequential()
+            for i in range(depth):
+                stage.append(block(channels, width, 2 if index and not i else 1))
+                channels = width * block.expansion
+            self.add_module(f"layer{index + 1}", stage)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(channels, spec.classes)
+
+    @property
+    def blocks(self) -> list[tuple[str, BasicBlock | Bottleneck]]:
+        """Residual blocks by name, as ``layer1.0``, in order."""
+        return [(f"layer{index + 1}.{i}", cast(BasicBlock | Bottleneck, block))
+                for index in range(len(self.spec.depths))
+                for i, block in enumerate(self.get_submodule(f"layer{index + 1}").children())]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (B, C, H, W) to logits (B, classes)."""
+        x = self.relu(self.bn1(self.conv1(x)))
+        if self.maxpool is not None:
+            x = self.maxpool(x)
+        for _, block in self.blocks:
+            x = block(x)
+        return self.fc(torch.flatten(self.avgpool(x), 1))
+
+
+def build_network(name: str) -> ResNet:
+    """Return a built-in network with torch's initial weights, in evaluation mode.
+
+    Raises
+    ------
+    NetworkError
+        If there is no such network.
+    """
+    if name not in NETWORKS:
+        raise NetworkError(f"network must be one of {', '.join(NETWORKS)}, not {name!r}")
+    return ResNet(name, NETWORKS[name]).eval()

@@ -1,0 +1,127 @@
+"""Train the ResNet-8 of the package: ``python -m smartdeal.golden.training --data DIR``.
+
+DIR holds Fashion-MNIST's four IDX files, compressed or not as published
+(``train-images-idx3-ubyte.gz`` and so on). One core needs a few minutes. The seed is fixed; results
+are equal bit for bit on one machine with one version of torch.
+"""
+
+import argparse
+import gzip
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from smartdeal.golden.fashion import CHECKPOINT, IMAGES, normalise
+from smartdeal.golden.networks import ResNet, build_network
+
+__all__ = ["accuracy", "read_idx", "train"]
+
+_BATCH = 128
+_PEAK_RATE = 0.2
+_WEIGHT_DECAY = 5e-4
+_SHIFT = 2  # pixels that an image is moved by, at most, in training
+_SAMPLES, _CALIBRATION = 16, 64
+
+
+def read_idx(path: Path) -> NDArray[np.uint8]:
+    """Read a gzip-compressed IDX file of bytes.
+
+    Raises
+    ------
+    ValueError
+        If the file is not IDX of unsigned bytes, or is cut short.
+    """
+    content = gzip.decompress(path.read_bytes())
+    if len(content) < 4 or content[:3] != b"\0\0\x08":
+        raise ValueError(f"{path} must be an IDX file of unsigned bytes, "
+                         f"but starts with {content[:4].hex()!r}")
+    header = 4 + 4 * content[3]
+    shape = np.frombuffer(content[4:header], ">u4").astype(int)
+    if len(content) != header + math.prod(shape):
+        raise ValueError(f"{path} must hold {math.prod(shape)} values, "
+                         f"not {len(content) - header}")
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()
+
+
+def _augment(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Move a batch by up to two pixels and mirror half of it."""
+    background = float(images.min())
+    padded = nn.functional.pad(images, (_SHIFT,) * 4, value=background)
+    dy, dx = torch.randint(0, 2 * _SHIFT + 1, (2,), generator=generator).tolist()
+    height, width = images.shape[2:]
+    moved = padded[:, :, dy:dy + height, dx:dx + width]
+    mirrored = torch.rand(len(images), generator=generator) < 0.5
+    return torch.where(mirrored[:, None, None, None], moved.flip(3), moved)
+
+
+def train(
+    model: ResNet, images: Tensor, labels: Tensor, epochs: int, seed: int,
+) -> None:
+    """Train in place with SGD, one warm-up and a cosine decay of the learning rate.
+
+    Parameters
+    ----------
+    images : float32 tensor, (B, C, H, W)
+    labels : int64 tensor, (B,)
+    """
+    generator = torch.Generator().manual_seed(seed)
+    optimiser = torch.optim.SGD(model.parameters(), lr=_PEAK_RATE, momentum=0.9, nesterov=True,
+                                weight_decay=_WEIGHT_DECAY)
+    batches = len(images) // _BATCH
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, _PEAK_RATE, total_steps=epochs * batches, pct_start=0.2)
+    model.train()
+    for epoch in range(epochs):
+        order = torch.randperm(len(images), generator=generator)
+        total = 0.0
+        for index in order[:batches * _BATCH].split(_BATCH):
+            optimiser.zero_grad()
+            logits = model(_augment(images[index], generator))
+            loss = nn.functional.cross_entropy(logits, labels[index])
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            total += loss.item()
+        print(f"epoch {epoch + 1} of {epochs}: loss {total / batches:.3f}", flush=True)
+    model.eval()
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Return the fraction of images (B, C, H, W) whose largest logit is at the label."""
+    right = [int((model(x).argmax(1) == y).sum())
+             for x, y in zip(images.split(500), labels.split(500), strict=True)]
+    return sum(right) / len(images)
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(description="Train ResNet-8 on Fashion-MNIST.")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the four IDX files")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent,
+                        help="folder to write to (default: the package)")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    torch.manual_seed(options.seed)
+    torch.set_num_threads(1)
+    data = {name: read_idx(options.data / f"{name}-ubyte.gz") for name in (
+        "train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")}
+    images, labels = data["train-images-idx3"], data["train-labels-idx1"]
+    test, test_labels = data["t10k-images-idx3"], data["t10k-labels-idx1"]
+    model = build_network("resnet8")
+    train(model, normalise(images), torch.from_numpy(labels).long(), options.epochs, options.seed)
+    correct = accuracy(model, normalise(test), torch.from_numpy(test_labels).long())
+    print(f"test accuracy {correct:.4f}")
+    np.savez_compressed(options.output / CHECKPOINT, **{
+        name: value.numpy() for name, value in model.state_dict().items()})
+    np.savez_compressed(
+        options.output / IMAGES, test=test[:_SAMPLES], labels=test_labels[:_SAMPLES],
+        calibration=images[:_CALIBRATION])
+
+
+if __name__ == "__main__":
+    _main()
