@@ -1,0 +1,407 @@
+"""The reference interpreter: runs program images exactly as ``docs/execution.md`` says.
+
+It knows memories, instructions and widths, and nothing of networks or of how images come about.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smartdeal.golden.formats import ACT_MIN, BASIS_SIZE, wrap
+from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.isa import (
+    BLOCK_BYTES,
+    IMAGE_FLAG_PROGRAM,
+    IMAGE_MAGIC,
+    IMAGE_VERSION,
+    INSTRUCTION,
+    INSTRUCTION_WORDS,
+    MIN_STEPS,
+    ErrorCode,
+    LayerFlag,
+    Opcode,
+    SectionKind,
+    section_capacity,
+    section_format,
+)
+
+__all__ = ["Interpreter", "ProgramError"]
+
+#: Bytes of a header, a section header or the trailer as four numbers.
+_HEADER = struct.Struct("<IHHII")
+_BLOCK = struct.Struct("<IIII")
+#: Activation operands that are gathered at a time.
+_CHUNK = 1 << 22
+_FEATURES = {LayerFlag.MAX_POOL: "max_pool", LayerFlag.BASIS: "basis",
+             LayerFlag.RESIDUAL: "residual", LayerFlag.REDUCE: "reduce"}
+
+
+class ProgramError(RuntimeError):
+    """An image that the accelerator refuses, or a program that it stops.
+
+    Parameters
+    ----------
+    code : ErrorCode
+        What the register ERROR holds.
+    instruction : int
+        Word address of the instruction that failed; 0 while loading.
+    """
+
+    def __init__(self, code: ErrorCode, instruction: int = 0) -> None:
+        super().__init__(f"{code.name} at instruction {instruction}")
+        self.code = code
+        self.instruction = instruction
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """Steps start … stop-1 of one group and slice."""
+
+    start: int
+    stop: int
+
+
+@dataclass
+class _Layer:
+    """A decoded LAYER instruction: its fields by name, and what follows from them."""
+
+    address: int
+    values: dict[str, int]
+    config: AcceleratorConfig
+    flags: LayerFlag = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.flags = LayerFlag(self.values["flags"] & sum(LayerFlag))
+
+    def __getitem__(self, name: str) -> int:
+        return self.values[name]
+
+    @property
+    def group(self) -> int:
+        """Output channels of a whole group."""
+        basis = LayerFlag.BASIS in self.flags
+        return self.config.rows // BASIS_SIZE if basis else self.config.rows
+
+    @property
+    def positions(self) -> int:
+        """Stream positions of all tiles."""
+        return self["tiles"] * self.config.cols
+
+
+class Interpreter:
+    """One accelerator: its memories, which stay from program to program, and what it does.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+    """
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.config = config
+        #: The activation buffer, flat: int8, (activation_words · cols,).
+        self.activations = np.zeros(config.activation_bytes, np.int8)
+        self._program = np.zeros(config.program_words, np.uint32)
+        self._coefficients = np.zeros((config.weight_steps, config.rows), np.int32)
+        self._step = {name: np.zeros(config.weight_steps, np.int64)
+                      for name in ("lane", "word", "next_last")}
+        self._channels = _empty(SectionKind.CHANNELS, config)
+        self._basis = _empty(SectionKind.BASIS, config)
+        self._pending = b""
+        self._swallowing = False
+        self._valid = False
+
+    # Loading
+
+    def load(self, image: bytes) -> None:
+        """Take bytes of the load stream: an image, several, or a piece of one.
+
+        Raises
+        ------
+        ProgramError
+            At the first thing that is wrong. What comes after it is swallowed until :meth:`clear`.
+        """
+        if self._swallowing:
+            return
+        data = self._pending + image
+        try:
+            while data:
+                used = self._take(data)
+                if used is None:
+                    break
+                data = data[used:]
+        except ProgramError:
+            self._swallowing, data = True, b""
+            raise
+        finally:
+            self._pending = data
+
+    def clear(self) -> None:
+        """Abandon a half-loaded or refused image, as CONTROL.CLEAR does."""
+        self._pending = b""
+        self._swallowing = False
+
+    def _take(self, data: bytes) -> int | None:
+        """Take one image and return its size, or None if it is not yet complete."""
+        size = max(BLOCK_BYTES, self.config.host_bits // 8)
+        if len(data) < size:
+            return None
+        magic, version, flags, fingerprint, _ = _HEADER.unpack_from(data)
+        for wrong, code in ((magic != IMAGE_MAGIC, ErrorCode.MAGIC),
+                            (version != IMAGE_VERSION, ErrorCode.VERSION),
+                            (fingerprint != self.config.fingerprint, ErrorCode.FINGERPRINT)):
+            if wrong:
+                raise ProgramError(code)
+        program = bool(flags & IMAGE_FLAG_PROGRAM)
+        self._valid = self._valid and not program
+        position = size
+        while len(data) >= position + size:
+            kind, address, count, _ = _BLOCK.unpack_from(data, position)
+            if kind == SectionKind.END:
+                if address != zlib.crc32(data[:position]):
+                    raise ProgramError(ErrorCode.CHECKSUM)
+                self._valid = self._valid or program
+                return position + size
+            position = self._section(data, position + size, program, (kind, address, count))
+        return None
+
+    def _section(
+        self, data: bytes, start: int, program: bool, header: tuple[int, int, int],
+    ) -> int:
+        """Check a section, store it if it is complete, and return where it ends."""
+        number, address, count = header
+        if number not in list(SectionKind) or not (
+                program or number == SectionKind.ACTIVATIONS):
+            raise ProgramError(ErrorCode.SECTION)
+        kind = SectionKind(number)
+        if address + count > section_capacity(kind, self.config):
+            raise ProgramError(ErrorCode.SECTION_RANGE)
+        end = start + count * section_format(kind, self.config).unit_bytes(self.config.host_bits)
+        if end <= len(data):
+            self._store(kind, slice(address, address + count), data[start:end])
+        return end
+
+    def _store(self, kind: SectionKind, words: slice, data: bytes) -> None:
+        """Write units to the memory of that kind."""
+        config = self.config
+        layout = section_format(kind, config)
+        if kind == SectionKind.ACTIVATIONS:
+            units = np.frombuffer(data, np.int8).reshape(-1, layout.unit_bytes(config.host_bits))
+            self.activations.reshape(-1, config.cols)[words] = units[:, :config.cols]
+            return
+        values = layout.unpack(data, config.host_bits)
+        if kind == SectionKind.PROGRAM:
+            self._program[words] = values["word"]
+        elif kind == SectionKind.STEPS:
+            self._coefficients[words] = config.coefficient.decode(values.pop("coefficients"))
+            for name, column in values.items():
+                self._step[name][words] = column
+        else:
+            memory = self._channels if kind == SectionKind.CHANNELS else self._basis
+            for name, column in values.items():
+                memory[name][words] = column
+
+    def read(self, word: int, count: int) -> bytes:
+        """Return ``count`` words of the activation buffer, ``cols`` bytes each."""
+        if word < 0 or count < 0 or word + count > self.config.activation_words:
+            raise ValueError(f"Words must be within 0 to {self.config.activation_words}, not "
+                             f"{word} to {word + count}")
+        cols = self.config.cols
+        return self.activations[word * cols:(word + count) * cols].tobytes()
+
+    # Running
+
+    def run(self) -> None:
+        """Run the program from its first instruction to END.
+
+        Raises
+        ------
+        ProgramError
+            If there is no program, or it is stopped by an error.
+        """
+        if self._pending:
+            raise ProgramError(ErrorCode.INCOMPLETE)
+        if not self._valid:
+            raise ProgramError(ErrorCode.NO_PROGRAM)
+        for layer in self._instructions():
+            pointer = layer["steps_base"]
+            for first in range(0, layer["channels"], layer.group):
+                count = min(layer.group, layer["channels"] - first)
+                pointer = self._group(layer, first, count, pointer)
+
+    def _instructions(self) -> Iterator[_Layer]:
+        """Fetch and decode up to END."""
+        pointer, depth = 0, self.config.program_words
+        while True:
+            if pointer >= depth:
+                raise ProgramError(ErrorCode.PROGRAM_RANGE, pointer)
+            opcode = int(self._program[pointer]) & 0xFF
+            if opcode == Opcode.END:
+                return
+            if opcode != Opcode.LAYER:
+                raise ProgramError(ErrorCode.OPCODE, pointer)
+            if pointer + INSTRUCTION_WORDS > depth:
+                raise ProgramError(ErrorCode.PROGRAM_RANGE, pointer)
+            words = self._program[pointer:pointer + INSTRUCTION_WORDS].astype("<u4").tobytes()
+            values = {name: int(value[0]) for name, value in INSTRUCTION.unpack(words, 32).items()}
+            layer = _Layer(pointer, values, self.config)
+            self._check(layer)
+            yield layer
+            pointer += INSTRUCTION_WORDS
+
+    def _check(self, layer: _Layer) -> None:
+        """Raise what the decoder refuses."""
+        flags, config = layer.flags, self.config
+        wrong = (
+            any(layer[f"reserved_{i}"] for i in range(3))
+            or layer["flags"] != flags
+            or (LayerFlag.MAX_POOL in flags and LayerFlag.BASIS in flags)
+            or (LayerFlag.REDUCE in flags and LayerFlag.RESIDUAL in flags)
+            or not 1 <= layer["slices"] <= config.max_slices
+            or 0 in (layer["tiles"], layer["channels"], layer["pitch"])
+            or layer["width"] > layer["pitch"]
+            or max(layer["column_step"], layer["start_column"]) >= layer["pitch"]
+            or layer["residual_lane"] >= config.cols
+        )
+        if wrong:
+            raise ProgramError(ErrorCode.FIELD, layer.address)
+        if any(flag in flags and not getattr(config, name) for flag, name in _FEATURES.items()):
+            raise ProgramError(ErrorCode.FEATURE, layer.address)
+
+    def _group(self, layer: _Layer, first: int, count: int, pointer: int) -> int:
+        """Run one group of output channels and return the address of the next group's steps."""
+        units: list[_Unit] = []
+        for _ in range(layer["slices"]):
+            units.append(self._unit(layer, pointer))
+            pointer = units[-1].stop
+        self._check_tables(layer, first, count)
+        for unit in units:
+            self._check_steps(layer, unit, layer["tiles"] - 1)
+        self._check_stream(layer, first + count - 1)
+        total = np.zeros((count, layer.positions), np.int64)
+        for index, unit in enumerate(units):
+            sums = self._accumulate(layer, unit, count)
+            if LayerFlag.BASIS in layer.flags:
+                entry = (layer["basis_base"]
+                         + (first // layer.group * layer["slices"] + index) * layer.group)
+                sums = self._apply_basis(sums, entry)
+            total = wrap(total + sums, self.config.sum_bits)
+        self._write(layer, first, total)
+        return pointer
+
+    def _unit(self, layer: _Layer, start: int) -> _Unit:
+        """Find the unit of work that starts at a step."""
+        depth = self.config.weight_steps
+        announced = np.flatnonzero(self._step["next_last"][start:])
+        stop = start + int(announced[0]) + MIN_STEPS if len(announced) else depth + 1
+        self._check_steps(layer, _Unit(start, min(stop, depth)), 0)
+        if stop > depth:
+            raise ProgramError(ErrorCode.STEP_RANGE, layer.address)
+        return _Unit(start, stop)
+
+    def _check_steps(self, layer: _Layer, unit: _Unit, tile: int) -> None:
+        """Raise ACTIVATION_RANGE if a vector of a unit is not inside the activation buffer."""
+        lane = self._step["lane"][unit.start:unit.stop]
+        last = (layer["input_base"] + tile + self._step["word"][unit.start:unit.stop]
+                + (lane > 0))
+        if np.any(last >= self.config.activation_words) or np.any(lane >= self.config.cols):
+            raise ProgramError(ErrorCode.ACTIVATION_RANGE, layer.address)
+
+    def _check_tables(self, layer: _Layer, first: int, count: int) -> None:
+        """Raise TABLE_RANGE if an entry of the group is outside its memory."""
+        config, group = self.config, first // layer.group
+        last = layer["basis_base"] + ((group + 1) * layer["slices"] - 1) * layer.group + count - 1
+        if (layer["channel_base"] + first + count > config.channel_entries
+                or (LayerFlag.BASIS in layer.flags and last >= config.basis_entries)):
+            raise ProgramError(ErrorCode.TABLE_RANGE, layer.address)
+
+    def _check_stream(self, layer: _Layer, channel: int) -> None:
+        """Raise ACTIVATION_RANGE if a channel's residual or output leaves the buffer."""
+        depth, tile = self.config.activation_words, layer["tiles"] - 1
+        residual = (layer["residual_base"] + channel * layer["residual_stride"] + tile
+                    + (layer["residual_lane"] > 0))
+        stored = layer["output_base"] + channel * layer["output_stride"]
+        if LayerFlag.REDUCE not in layer.flags:
+            stored += tile
+        if stored >= depth or (LayerFlag.RESIDUAL in layer.flags and residual >= depth):
+            raise ProgramError(ErrorCode.ACTIVATION_RANGE, layer.address)
+
+    def _accumulate(self, layer: _Layer, unit: _Unit, count: int) -> NDArray[np.int64]:
+        """Return the accumulators of the group's rows, (rows, positions)."""
+        steps = slice(unit.start, unit.stop)
+        rows = count * (BASIS_SIZE if LayerFlag.BASIS in layer.flags else 1)
+        matrix = self._coefficients[steps, :rows].T
+        flat = ((layer["input_base"] + self._step["word"][steps]) * self.config.cols
+                + self._step["lane"][steps])
+        result = np.zeros((rows, layer.positions), np.int64)
+        length = max(1, _CHUNK // len(flat))
+        for start in range(0, layer.positions, length):
+            stop = min(start + length, layer.positions)
+            windows = np.lib.stride_tricks.sliding_window_view(self.activations, stop - start)
+            operands = windows[flat + start]
+            if LayerFlag.MAX_POOL in layer.flags:
+                for row, used in enumerate(matrix != 0):
+                    result[row, start:stop] = np.max(
+                        operands[used].astype(np.int64) - ACT_MIN, axis=0, initial=0)
+            else:
+                # Products and sums stay far below 2^53, so floating point is exact here.
+                result[:, start:stop] = matrix.astype(np.float64) @ operands.astype(np.float64)
+        return wrap(result, self.config.acc_bits)
+
+    def _apply_basis(self, z: NDArray[np.int64], entry: int) -> NDArray[np.int64]:
+        """Return Σ_k Σ_lag taps[k][lag] · z_k[i - lag] << align, (filters, positions)."""
+        filters = len(z) // BASIS_SIZE
+        z = z.reshape(filters, BASIS_SIZE, -1)
+        entries = slice(entry, entry + filters)
+        taps = self._basis["taps"][entries].reshape(filters, BASIS_SIZE, BASIS_SIZE)
+        total = np.zeros((filters, z.shape[2]), np.int64)
+        for lag in range(min(BASIS_SIZE, z.shape[2])):
+            total[:, lag:] += np.einsum("fk,fki->fi", taps[:, :, lag],
+                                        z[:, :, :z.shape[2] - lag])
+        return total << self._basis["align"][entries, None]
+
+    def _write(self, layer: _Layer, first: int, total: NDArray[np.int64]) -> None:
+        """Requantise and store the sums of a group, (channels, positions)."""
+        cols, count = self.config.cols, len(total)
+        position = np.arange(layer.positions)
+        inside = ((position >= layer["skip"]) & (position < layer["end"])
+                  & ((layer["start_column"] + position) % layer["pitch"] < layer["width"]))
+        channels = first + np.arange(count)
+        word = layer["output_base"] + channels * layer["output_stride"]
+        if LayerFlag.REDUCE in layer.flags:
+            total = wrap(total[:, inside].sum(axis=1, keepdims=True), self.config.sum_bits)
+            self.activations[word * cols] = self._requantise(layer, first, total, None)[:, 0]
+            return
+        residual = None
+        if LayerFlag.RESIDUAL in layer.flags:
+            origin = (layer["residual_base"] + channels * layer["residual_stride"]) * cols
+            residual = self.activations[origin[:, None] + layer["residual_lane"] + position]
+        out = self._requantise(layer, first, total, residual)
+        self.activations[word[:, None] * cols + position] = np.where(inside, out, layer["zp_out"])
+
+    def _requantise(
+        self, layer: _Layer, first: int, total: NDArray[np.int64],
+        residual: NDArray[np.int8] | None,
+    ) -> NDArray[np.int64]:
+        """Return the output bytes of exact sums, (channels, positions)."""
+        start = layer["channel_base"] + first
+        entry = {name: column[start:start + len(total), None]
+                 for name, column in self._channels.items()}
+        t = (total + entry["bias"]) * entry["multiplier"]
+        if residual is not None:
+            operand = residual.astype(np.int64) - layer["zp_res"]
+            t += operand * entry["residual_multiplier"] << entry["residual_shift"]
+        shift = entry["shift"]
+        rounding = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
+        q = ((t + rounding) >> shift) + layer["zp_out"]
+        return np.minimum(np.maximum(q, layer["lo"]), layer["hi"])
+
+
+def _empty(kind: SectionKind, config: AcceleratorConfig) -> dict[str, NDArray[np.int64]]:
+    """Return the columns of a table memory, all zero."""
+    depth = section_capacity(kind, config)
+    return {entry.name: np.zeros(depth if entry.count == 1 else (depth, entry.count), np.int64)
+            for entry in section_format(kind, config).fields}
