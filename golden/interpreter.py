@@ -57,14 +57,6 @@ class ProgramError(RuntimeError):
         self.instruction = instruction
 
 
-@dataclass(frozen=True)
-class _Unit:
-    """Steps start … stop-1 of one group and slice."""
-
-    start: int
-    stop: int
-
-
 @dataclass
 class _Layer:
     """A decoded LAYER instruction: its fields by name, and what follows from them."""
@@ -150,13 +142,13 @@ class Interpreter:
         if len(data) < size:
             return None
         magic, version, flags, fingerprint, _ = _HEADER.unpack_from(data)
+        program = bool(flags & IMAGE_FLAG_PROGRAM)
+        self._valid = self._valid and not program
         for wrong, code in ((magic != IMAGE_MAGIC, ErrorCode.MAGIC),
                             (version != IMAGE_VERSION, ErrorCode.VERSION),
                             (fingerprint != self.config.fingerprint, ErrorCode.FINGERPRINT)):
             if wrong:
                 raise ProgramError(code)
-        program = bool(flags & IMAGE_FLAG_PROGRAM)
-        self._valid = self._valid and not program
         position = size
         while len(data) >= position + size:
             kind, address, count, _ = _BLOCK.unpack_from(data, position)
@@ -222,7 +214,7 @@ class Interpreter:
         ProgramError
             If there is no program, or it is stopped by an error.
         """
-        if self._pending:
+        if self._pending or self._swallowing:
             raise ProgramError(ErrorCode.INCOMPLETE)
         if not self._valid:
             raise ProgramError(ErrorCode.NO_PROGRAM)
@@ -273,7 +265,7 @@ class Interpreter:
 
     def _group(self, layer: _Layer, first: int, count: int, pointer: int) -> int:
         """Run one group of output channels and return the address of the next group's steps."""
-        units: list[_Unit] = []
+        units: list[slice] = []
         for _ in range(layer["slices"]):
             units.append(self._unit(layer, pointer))
             pointer = units[-1].stop
@@ -292,20 +284,20 @@ class Interpreter:
         self._write(layer, first, total)
         return pointer
 
-    def _unit(self, layer: _Layer, start: int) -> _Unit:
+    def _unit(self, layer: _Layer, start: int) -> slice:
         """Find the unit of work that starts at a step."""
         depth = self.config.weight_steps
         announced = np.flatnonzero(self._step["next_last"][start:])
         stop = start + int(announced[0]) + MIN_STEPS if len(announced) else depth + 1
-        self._check_steps(layer, _Unit(start, min(stop, depth)), 0)
+        self._check_steps(layer, slice(start, min(stop, depth)), 0)
         if stop > depth:
             raise ProgramError(ErrorCode.STEP_RANGE, layer.address)
-        return _Unit(start, stop)
+        return slice(start, stop)
 
-    def _check_steps(self, layer: _Layer, unit: _Unit, tile: int) -> None:
+    def _check_steps(self, layer: _Layer, unit: slice, tile: int) -> None:
         """Raise ACTIVATION_RANGE if a vector of a unit is not inside the activation buffer."""
-        lane = self._step["lane"][unit.start:unit.stop]
-        last = (layer["input_base"] + tile + self._step["word"][unit.start:unit.stop]
+        lane = self._step["lane"][unit]
+        last = (layer["input_base"] + tile + self._step["word"][unit]
                 + (lane > 0))
         if np.any(last >= self.config.activation_words) or np.any(lane >= self.config.cols):
             raise ProgramError(ErrorCode.ACTIVATION_RANGE, layer.address)
@@ -329,13 +321,12 @@ class Interpreter:
         if stored >= depth or (LayerFlag.RESIDUAL in layer.flags and residual >= depth):
             raise ProgramError(ErrorCode.ACTIVATION_RANGE, layer.address)
 
-    def _accumulate(self, layer: _Layer, unit: _Unit, count: int) -> NDArray[np.int64]:
+    def _accumulate(self, layer: _Layer, unit: slice, count: int) -> NDArray[np.int64]:
         """Return the accumulators of the group's rows, (rows, positions)."""
-        steps = slice(unit.start, unit.stop)
         rows = count * (BASIS_SIZE if LayerFlag.BASIS in layer.flags else 1)
-        matrix = self._coefficients[steps, :rows].T
-        flat = ((layer["input_base"] + self._step["word"][steps]) * self.config.cols
-                + self._step["lane"][steps])
+        matrix = self._coefficients[unit, :rows].T
+        flat = ((layer["input_base"] + self._step["word"][unit]) * self.config.cols
+                + self._step["lane"][unit])
         result = np.zeros((rows, layer.positions), np.int64)
         length = max(1, _CHUNK // len(flat))
         for start in range(0, layer.positions, length):

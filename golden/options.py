@@ -27,7 +27,9 @@ class FormOptions:
     group : int
         Neighbouring filters that share their zero vectors: those that the array holds at once.
     iterations : int
-        Most rounds of the alternating fit; a filter that no longer improves stops earlier.
+        Most rounds of one alternating fit; a filter that no longer improves stops earlier.
+    restarts : int
+        Fits from a perturbed basis after the first; the best counts. More time, less error.
 
     Raises
     ------
@@ -40,6 +42,7 @@ class FormOptions:
     zero_fraction: float = 0.0
     group: int = 4
     iterations: int = 30
+    restarts: int = 8
 
     def __post_init__(self) -> None:
         if not 1 <= self.exponents <= _MAX_EXPONENTS:
@@ -48,6 +51,8 @@ class FormOptions:
         for name in ("slice_rows", "group", "iterations"):
             if getattr(self, name) < 1:
                 raise FormError(f"{name} must be at least 1, not {getattr(self, name)!r}")
+        if self.restarts < 0:
+            raise FormError(f"restarts must be at least 0, not {self.restarts!r}")
         if not 0 <= self.zero_fraction < 1:
             raise FormError(f"zero_fraction must be at least 0 and less than 1, "
                             f"not {self.zero_fraction!r}")

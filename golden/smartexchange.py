@@ -4,7 +4,8 @@ After SmartExchange (Zhao et al., ISCA 2020, section III): alternate between Ce,
 zero or signed powers of two, and a small dense basis B. Here the E exponents and the int8 entries
 of B bind in every round, so that each side makes up for the rounding of the other, and Ce is found
 by coordinate descent on the true error instead of rounding a least-squares solution. The squared
-error never grows from round to round.
+error never grows from round to round. Rounding makes many local minima; a few restarts from a
+perturbed basis leave the poor ones.
 
 Filters and slices are independent problems and are solved side by side.
 """
@@ -29,6 +30,8 @@ _MAX_ALIGN = 15
 _CHUNK_VECTORS = 1 << 15
 #: A problem that improves its squared error by less than this fraction has converged.
 _TOLERANCE = 1e-3
+#: Standard deviation of the relative change by which a basis is perturbed before a restart.
+_PERTURBATION = 0.2
 
 Floats = NDArray[np.float64]
 
@@ -45,6 +48,11 @@ class _Fit:
     basis: Floats
     unit: NDArray[np.int64]
     error: Floats
+
+    def take(self, index: NDArray[np.intp], other: "_Fit", chosen: NDArray[np.bool_]) -> None:
+        """Replace the problems ``index`` by those ``chosen`` of another fit."""
+        self.ce[index], self.basis[index] = other.ce[chosen], other.basis[chosen]
+        self.unit[index], self.error[index] = other.unit[chosen], other.error[chosen]
 
 
 def _quantise_basis(basis: Floats) -> tuple[Floats, NDArray[np.int64]]:
@@ -91,9 +99,9 @@ def _start(vectors: Floats, exponents: int) -> Floats:
     return (peak / (1 << (exponents - 1)))[:, :, None] * np.eye(BASIS_SIZE)
 
 
-def _fit(vectors: Floats, options: FormOptions) -> _Fit:
-    """Fit P problems, (P, n, 3)."""
-    basis, unit = _quantise_basis(_start(vectors, options.exponents))
+def _converge(vectors: Floats, start: Floats, options: FormOptions) -> _Fit:
+    """Alternate from bases ``start``, (P, 3, 3), until no problem improves."""
+    basis, unit = _quantise_basis(start)
     real = np.ldexp(basis, unit[:, None, None])
     ce = _descend(vectors, np.zeros_like(vectors), real, options.exponents)
     fit = _Fit(ce, basis, unit, _squared(vectors, ce, real))
@@ -108,10 +116,22 @@ def _fit(vectors: Floats, options: FormOptions) -> _Fit:
         error = _squared(target, ce, real)
         better = error < fit.error[active]
         going = error < (1 - _TOLERANCE) * fit.error[active]
-        kept = active[better]
-        fit.ce[kept], fit.basis[kept] = ce[better], basis[better]
-        fit.unit[kept], fit.error[kept] = unit[better], error[better]
+        fit.take(active[better], _Fit(ce, basis, unit, error), better)
         active = active[going]
+    return fit
+
+
+def _fit(vectors: Floats, options: FormOptions) -> _Fit:
+    """Fit P problems, (P, n, 3): descend, then perturb the best basis and descend again."""
+    fit = _converge(vectors, _start(vectors, options.exponents), options)
+    # The same perturbations for every problem: a filter's result depends on nothing but the filter.
+    noise = np.random.default_rng(0).standard_normal((options.restarts, BASIS_SIZE, BASIS_SIZE))
+    for perturbation in np.eye(BASIS_SIZE) + _PERTURBATION * noise:
+        active = np.flatnonzero(fit.error > 0)
+        start = perturbation @ np.ldexp(fit.basis[active], fit.unit[active, None, None])
+        other = _converge(vectors[active], start, options)
+        better = other.error < fit.error[active]
+        fit.take(active[better], other, better)
     return fit
 
 
