@@ -15,7 +15,7 @@ from smartdeal.hw.loader import LOADED_KINDS, Loader
 from smartdeal.hw.reader import Reader
 from smartdeal.hw.readout import ReadOutPipeline
 from smartdeal.hw.readout_control import ReadOutControl
-from smartdeal.hw.registerfile import RegisterBus, RegisterFile
+from smartdeal.hw.registerfile import RegisterBus, RegisterBusInterface, RegisterFile
 
 __all__ = ["Accelerator"]
 
@@ -39,6 +39,11 @@ class Accelerator(wiring.Component):
         Done or error, if enabled.
     """
 
+    bus:       RegisterBusInterface
+    load:      stream.Interface
+    store:     stream.Interface
+    interrupt: Signal
+
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__({
@@ -53,7 +58,7 @@ class Accelerator(wiring.Component):
         config = self.config
 
         m.submodules.readout     = readout = ReadOutPipeline(config)
-        m.submodules.control     = control = ProgramControl(config, flush_cycles=readout.latency)
+        m.submodules.control     = control = ProgramControl(config)
         m.submodules.issue       = issue   = StepIssue(config)
         m.submodules.readout_control = sequence = ReadOutControl(config)
         m.submodules.activations = buffer  = ActivationBuffer(config)

@@ -39,6 +39,15 @@ class SumStage(wiring.Component):
 
     LATENCY = 2
 
+    valid:  Signal
+    first:  Signal
+    last:   Signal
+    index:  Signal
+    sums:   data.View
+    totals: data.View
+    inside: Signal
+    reduce: Signal
+
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         self.depth = config.rows * config.chunks

@@ -36,6 +36,13 @@ class ActivationBuffer(wiring.Component):
 
     READ_LATENCY = 3
 
+    read_word:  Signal
+    read_lane:  Signal
+    vector:     data.View
+    write_word: Signal
+    write_mask: Signal
+    write_data: data.View
+
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         vector = data.ArrayLayout(signed(ACT_BITS), config.cols)
@@ -75,20 +82,17 @@ class ActivationBuffer(wiring.Component):
         first  = (levels + 1) // 2
         lane_1 = Signal.like(self.read_lane)
         lane_2 = Signal.like(self.read_lane)
-        middle = Signal(data.ArrayLayout(ACT_BITS, cols))
+        middle = Signal(ACT_BITS * cols)
         m.d.sync += [
             lane_1.eq(self.read_lane),
             lane_2.eq(lane_1),
-            middle.eq(Cat(self._rotate(banks, lane_1, range(first)))),
-            self.vector.eq(Cat(self._rotate([middle[col] for col in range(cols)], lane_2,
-                                            range(first, levels)))),
+            middle.eq(_rotate(Cat(banks), lane_1, range(first))),
+            self.vector.eq(_rotate(middle, lane_2, range(first, levels))),
         ]
         return m
 
-    @staticmethod
-    def _rotate(vector, lane, levels):
-        cols = len(vector)
-        for level in levels:
-            vector = [Mux(lane[level], vector[(col + (1 << level)) % cols], vector[col])
-                      for col in range(cols)]
-        return vector
+
+def _rotate(vector: Value, lane: Value, levels: range) -> Value:
+    for level in levels:
+        vector = Mux(lane[level], vector.rotate_right(ACT_BITS << level), vector)
+    return vector

@@ -38,6 +38,15 @@ class ProcessingArray(wiring.Component):
 
     READ_LATENCY = 2
 
+    operands:     data.View
+    coefficients: data.View
+    last:         Signal
+    read:         Signal
+    read_row:     Signal
+    read_chunk:   Signal
+    lanes:        data.View
+    maximum:      Signal
+
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__({

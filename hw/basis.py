@@ -43,6 +43,12 @@ class BasisLane(wiring.Component):
 
     LATENCY = 2
 
+    enable:  Signal
+    first:   Signal
+    operand: Signal
+    taps:    data.View
+    sums:    data.View
+
     def __init__(self, *, acc_bits: int):
         self.acc_bits = acc_bits
         super().__init__({
@@ -100,6 +106,18 @@ class BasisStage(wiring.Component):
     """
 
     LATENCY = BasisLane.LATENCY + 2
+
+    enable:      Signal
+    operands:    data.View
+    row:         Signal
+    emit:        Signal
+    first_chunk: Signal
+    last_chunk:  Signal
+    first_tile:  Signal
+    state_index: Signal
+    taps:        data.View
+    align:       Signal
+    sums:        data.View
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config

@@ -1,14 +1,15 @@
 """Program control: fetch, check and run instructions; stop on errors."""
 
 from amaranth import *
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import INSTRUCTION, INSTRUCTION_WORDS, ErrorCode, LayerFlag, Opcode
 from smartdeal.hw.layouts import layout_of
-from smartdeal.hw.readout import table_port
+from smartdeal.hw.table import TableInterface, TablePort
+from smartdeal.hw.timing import FLUSH_CYCLES
 
 __all__ = ["ERROR_BITS", "ProgramControl", "instruction_layout"]
 
@@ -26,8 +27,6 @@ class ProgramControl(wiring.Component):
     Parameters
     ----------
     config : AcceleratorConfig
-    flush_cycles : int
-        Cycles from the last read-out command to the last byte in the activation buffer.
 
     Members
     -------
@@ -55,11 +54,28 @@ class ProgramControl(wiring.Component):
     step_error, activation_error, table_error : In(1)
     """
 
-    def __init__(self, config: AcceleratorConfig, *, flush_cycles: int):
-        self.config       = config
-        self.flush_cycles = flush_cycles
+    program_write:    TableInterface
+    start:            Signal
+    abort:            Signal
+    busy:             Signal
+    done:             Signal
+    failed:           Signal
+    error:            Signal
+    address:          Signal
+    instruction:      data.View
+    prepare:          Signal
+    run:              Signal
+    cancel:           Signal
+    issue_active:     Signal
+    readout_busy:     Signal
+    step_error:       Signal
+    activation_error: Signal
+    table_error:      Signal
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
         super().__init__({
-            "program_write":    In(table_port(config.program_words, unsigned(32))),
+            "program_write":    In(TablePort(config.program_words, unsigned(32))),
             "start":            In(1),
             "abort":            In(1),
             "busy":             Out(1),
@@ -95,7 +111,7 @@ class ProgramControl(wiring.Component):
 
         fetched = Signal(range(INSTRUCTION_WORDS + 1))
         opcode  = read.data[:8]
-        wait    = Signal(range(max(self.flush_cycles, config.drain_lanes + 1) + 1))
+        wait    = Signal(range(max(FLUSH_CYCLES, config.drain_lanes + 1) + 1))
 
         with m.FSM(name="control") as fsm:
             with m.State("IDLE"):
@@ -142,7 +158,7 @@ class ProgramControl(wiring.Component):
                 self._watch_abort(m, wait)
 
             with m.State("RUN"):
-                m.d.sync += wait.eq(self.flush_cycles)
+                m.d.sync += wait.eq(FLUSH_CYCLES)
                 with m.If(~self.issue_active & ~self.readout_busy):
                     m.next = "FLUSH"
                 self._watch_addresses(m, wait)
@@ -167,7 +183,7 @@ class ProgramControl(wiring.Component):
         return m
 
     def _fail(self, m, wait, code):
-        m.d.sync += [self.error.eq(code), wait.eq(self.flush_cycles)]
+        m.d.sync += [self.error.eq(code), wait.eq(FLUSH_CYCLES)]
         m.next = "STOP"
 
     def _watch_addresses(self, m, wait):

@@ -1,5 +1,7 @@
 """A delay line: what travels beside a pipeline arrives when the pipeline's result does."""
 
+from typing import Any
+
 from amaranth import *
 from amaranth.hdl import ShapeLike
 from amaranth.lib import wiring
@@ -22,6 +24,9 @@ class Delay(wiring.Component):
     i : In(shape)
     o : Out(shape)
     """
+
+    i: Any
+    o: Any
 
     def __init__(self, shape: ShapeLike, cycles: int):
         if cycles < 1:

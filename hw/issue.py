@@ -10,8 +10,8 @@ from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.delay import Delay
 from smartdeal.hw.isa import step_format
 from smartdeal.hw.layouts import layout_of
-from smartdeal.hw.readout import table_port
 from smartdeal.hw.readout_control import ADDRESS_BITS, unit_layout
+from smartdeal.hw.table import TableInterface, TablePort
 
 __all__ = ["StepIssue", "issue_layout"]
 
@@ -65,6 +65,28 @@ class StepIssue(wiring.Component):
         For the counters: a step was taken; a last step waited for the read-out.
     """
 
+    plan:             data.View
+    start:            Signal
+    cancel:           Signal
+    active:           Signal
+    step_write:       TableInterface
+    readout_busy:     Signal
+    readout_final:    Signal
+    fetch:            Signal
+    fetch_word:       Signal
+    host_read:        Signal
+    host_word:        Signal
+    unit_valid:       Signal
+    unit:             data.View
+    read_word:        Signal
+    read_lane:        Signal
+    coefficients:     data.View
+    last:             Signal
+    step_error:       Signal
+    activation_error: Signal
+    taken:            Signal
+    waiting:          Signal
+
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         self.step_layout = layout_of(step_format(config))
@@ -74,7 +96,7 @@ class StepIssue(wiring.Component):
             "start":            In(1),
             "cancel":           In(1),
             "active":           Out(1),
-            "step_write":       In(table_port(config.weight_steps, self.step_layout)),
+            "step_write":       In(TablePort(config.weight_steps, self.step_layout)),
             "readout_busy":     In(1),
             "readout_final":    In(1),
             "fetch":            In(1),

@@ -1,11 +1,12 @@
 """The loader: checks images from the load stream and writes them to the memories."""
 
 from amaranth import *
-from amaranth.lib import crc, data, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.control import ERROR_BITS
+from smartdeal.hw.crc import Crc32
 from smartdeal.hw.isa import (
     BLOCK_BYTES,
     IMAGE_FLAG_PROGRAM,
@@ -57,6 +58,17 @@ class Loader(wiring.Component):
         The unit goes to this memory.
     """
 
+    i:             stream.Interface
+    hold:          Signal
+    clear:         Signal
+    program_valid: Signal
+    ongoing:       Signal
+    failed:        Signal
+    error:         Signal
+    unit:          Signal
+    address:       Signal
+    write:         Signal
+
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         self.unit_beats = {kind: section_format(kind, config).unit_bytes(config.host_bits)
@@ -103,7 +115,7 @@ class Loader(wiring.Component):
         block = Signal(_block_layout)
         m.d.comb += block.eq(self.unit[self.unit_bits - self.block_beats * config.host_bits:])
 
-        m.submodules.crc = check = crc.catalog.CRC32_ISO_HDLC(config.host_bits).create()
+        m.submodules.crc = check = Crc32(config.host_bits)
         crc_before_block = Signal(32)
         m.d.comb += [check.data.eq(self.i.payload), check.valid.eq(taken)]
         with m.If(taken & block_start):

@@ -46,6 +46,12 @@ class ProcessingElement(wiring.Component):
     result : Out(signed(acc_bits))
     """
 
+    operand:     Signal
+    coefficient: data.View
+    last:        Signal
+    result:      Signal
+    maximum:     Signal
+
     def __init__(self, *, fmt: CoefficientFormat, acc_bits: int, max_pool: bool):
         self.fmt      = fmt
         self.acc_bits = acc_bits
@@ -102,6 +108,12 @@ class ProcessingRow(wiring.Component):
         As for :class:`ProcessingElement`.
     results : Out(ArrayLayout(signed(acc_bits), cols))
     """
+
+    operands:    data.View
+    coefficient: data.View
+    last:        Signal
+    results:     data.View
+    maximum:     Signal
 
     def __init__(self, *, cols: int, fmt: CoefficientFormat, acc_bits: int, max_pool: bool):
         self.cols     = cols

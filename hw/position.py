@@ -49,6 +49,14 @@ class PositionTracker(wiring.Component):
     inside : Out(lanes)
     """
 
+    stream:  data.View
+    start:   Signal
+    advance: Signal
+    rewind:  Signal
+    commit:  Signal
+    restart: Signal
+    inside:  Signal
+
     def __init__(self, *, lanes: int):
         self.lanes = lanes
         super().__init__({

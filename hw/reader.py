@@ -42,6 +42,17 @@ class Reader(wiring.Component):
 
     QUEUE_WORDS = 8
 
+    start:   Signal
+    hold:    Signal
+    clear:   Signal
+    address: Signal
+    count:   Signal
+    active:  Signal
+    read:    Signal
+    word:    Signal
+    vector:  Signal
+    o:       stream.Interface
+
     def __init__(self, config: AcceleratorConfig, *, read_latency: int):
         self.config       = config
         self.read_latency = read_latency

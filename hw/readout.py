@@ -16,13 +16,10 @@ from smartdeal.hw.isa import basis_format
 from smartdeal.hw.layouts import layout_of
 from smartdeal.hw.readout_control import command_layout
 from smartdeal.hw.requantise import RequantiseLane, channel_layout, limits_layout
+from smartdeal.hw.table import TableInterface, TablePort
+from smartdeal.hw.timing import FLUSH_CYCLES
 
-__all__ = ["ReadOutPipeline", "table_port"]
-
-
-def table_port(depth: int, shape: data.StructLayout) -> wiring.Signature:
-    """Return the signature of a table's write port, from the writer's side."""
-    return wiring.Signature({"en": Out(1), "addr": Out(range(depth)), "data": Out(shape)})
+__all__ = ["ReadOutPipeline"]
 
 
 class ReadOutPipeline(wiring.Component):
@@ -56,6 +53,24 @@ class ReadOutPipeline(wiring.Component):
         A command's address was outside its memory; nothing was stored.
     """
 
+    basis_mode:    Signal
+    residual_mode: Signal
+    reduce_mode:   Signal
+    limits:        data.View
+    command:       data.View
+    array_read:    Signal
+    array_row:     Signal
+    array_chunk:   Signal
+    lanes:         data.View
+    vector:        data.View
+    basis_write:   TableInterface
+    channel_write: TableInterface
+    write_word:    Signal
+    write_mask:    Signal
+    write_data:    data.View
+    table_error:   Signal
+    store_error:   Signal
+
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         self.basis_layout = layout_of(basis_format(config))
@@ -71,8 +86,8 @@ class ReadOutPipeline(wiring.Component):
             "array_chunk":   Out(command_layout(config)["chunk"].shape),
             "lanes":         In(data.ArrayLayout(signed(config.acc_bits), config.drain_lanes)),
             "vector":        In(data.ArrayLayout(signed(ACT_BITS), cols)),
-            "basis_write":   In(table_port(config.basis_entries, self.basis_layout)),
-            "channel_write": In(table_port(config.channel_entries, channel_layout(config))),
+            "basis_write":   In(TablePort(config.basis_entries, self.basis_layout)),
+            "channel_write": In(TablePort(config.channel_entries, channel_layout(config))),
             "write_word":    Out(range(config.activation_words)),
             "write_mask":    Out(cols),
             "write_data":    Out(data.ArrayLayout(signed(ACT_BITS), cols)),
@@ -86,6 +101,7 @@ class ReadOutPipeline(wiring.Component):
         self.sums_at    = self.lanes_at + (BasisStage.LATENCY if config.basis else 0)
         self.totals_at  = self.sums_at + SumStage.LATENCY
         self.bytes_at   = self.totals_at + RequantiseLane.LATENCY
+        assert self.latency <= FLUSH_CYCLES
 
     @property
     def latency(self) -> int:
@@ -218,11 +234,16 @@ class ReadOutPipeline(wiring.Component):
             self.store_error.eq(store & (place.store_word >= config.activation_words)),
             self.write_word.eq(place.store_word),
         ]
-        for col in range(config.cols):
-            chunk, lane = divmod(col, config.drain_lanes)
-            m.d.comb += self.write_data[col].eq(
-                Mux(self.reduce_mode | place.inside[lane], results[lane], self.limits.zp_out))
-            here = (place.chunk == chunk) & ~self.reduce_mode
-            if col == 0:
-                here |= self.reduce_mode  # the one byte of a reduced map
-            m.d.comb += self.write_mask[col].eq(store & ~self.store_error & here)
+        # The same bytes for every chunk of the word; the mask says which chunk is meant.
+        lanes = Signal(data.ArrayLayout(signed(ACT_BITS), config.drain_lanes))
+        for lane in range(config.drain_lanes):
+            m.d.comb += lanes[lane].eq(Mux(self.reduce_mode | place.inside[lane], results[lane],
+                                           self.limits.zp_out))
+        m.d.comb += self.write_data.eq(lanes.as_value().replicate(config.chunks))
+        with m.If(store & ~self.store_error):
+            with m.If(self.reduce_mode):
+                m.d.comb += self.write_mask.eq(1)  # the one byte of a reduced map
+            with m.Else():
+                chunk_mask = (1 << config.drain_lanes) - 1
+                m.d.comb += self.write_mask.eq(
+                    Const(chunk_mask, config.cols) << place.chunk * config.drain_lanes)

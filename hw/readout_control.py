@@ -94,6 +94,17 @@ class ReadOutControl(wiring.Component):
     command : Out(command_layout)
     """
 
+    plan:       data.View
+    begin:      Signal
+    cancel:     Signal
+    unit_valid: Signal
+    unit:       data.View
+    busy:       Signal
+    final:      Signal
+    fetch:      Signal
+    fetch_word: Signal
+    command:    data.View
+
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__({

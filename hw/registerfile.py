@@ -16,7 +16,8 @@ from smartdeal.hw.registers import (
     Status,
 )
 
-__all__ = ["ADDRESS_BITS", "RegisterBus", "RegisterFile"]
+__all__ = ["ADDRESS_BITS", "RegisterBus", "RegisterBusInterface",
+           "RegisterFile"]
 
 #: Bits of a register's byte address.
 ADDRESS_BITS = 8
@@ -45,6 +46,20 @@ class RegisterBus(wiring.Signature):
     def __repr__(self):
         return "RegisterBus()"
 
+    def create(self, *, path=None, src_loc_at=0):
+        return RegisterBusInterface(self, path=path, src_loc_at=1 + src_loc_at)
+
+
+class RegisterBusInterface(wiring.PureInterface):
+    """The signals of a :class:`RegisterBus`."""
+
+    valid:      Signal
+    write:      Signal
+    address:    Signal
+    write_data: Signal
+    ready:      Signal
+    read_data:  Signal
+
 
 class RegisterFile(wiring.Component):
     """Registers as in :mod:`smartdeal.hw.registers`; unknown addresses read as 0.
@@ -72,6 +87,27 @@ class RegisterFile(wiring.Component):
         What the array did in this cycle.
     interrupt : Out(1)
     """
+
+    bus:            RegisterBusInterface
+    start:          Signal
+    clear:          Signal
+    read_start:     Signal
+    read_address:   Signal
+    read_count:     Signal
+    running:        Signal
+    done:           Signal
+    program_failed: Signal
+    program_error:  Signal
+    load_failed:    Signal
+    load_error:     Signal
+    program_valid:  Signal
+    loading:        Signal
+    reading:        Signal
+    instruction:    Signal
+    busy_step:      Signal
+    stall_drain:    Signal
+    stall_residual: Signal
+    interrupt:      Signal
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config

@@ -50,6 +50,13 @@ class RequantiseLane(wiring.Component):
 
     LATENCY = 5
 
+    total:        Signal
+    channel:      data.View
+    limits:       data.View
+    result:       Signal
+    residual:     Signal
+    add_residual: Signal
+
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__({
