@@ -1,8 +1,8 @@
 """The proof that no accumulator and no sum overflows, and the cut into slices that makes it true.
 
-An activation is any number from -128 to 127, so a row's accumulator lies between
--(128 · Σ positive + 127 · Σ negative magnitudes) and 127 · Σ positive + 128 · Σ negative magnitudes of
-its coefficients. A slice whose bound does not fit is cut in several; their sums meet in the wider sum.
+An activation is any number from -128 to 127. With P the sum of a row's positive coefficients and M
+that of its negative ones' magnitudes, the accumulator lies between -(128·P + 127·M) and
+127·P + 128·M. A slice whose bound does not fit is cut in several; their sums meet in the wider sum.
 """
 
 from typing import NoReturn

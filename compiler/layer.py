@@ -5,6 +5,7 @@ import numpy as np
 from smartdeal.compiler.accumulate import cut_slices, prove_sums
 from smartdeal.compiler.errors import CompileError
 from smartdeal.compiler.image import Section, write_image
+from smartdeal.compiler.instructions import END_WORDS, layer_words, program_section
 from smartdeal.compiler.program import Part, Program
 from smartdeal.compiler.steps import Lowering, lower
 from smartdeal.compiler.tables import (
@@ -15,9 +16,10 @@ from smartdeal.compiler.tables import (
     unit_steps,
 )
 from smartdeal.compiler.tiling import Tiling, plan
+from smartdeal.golden.formats import ACT_MAX, ACT_MIN
 from smartdeal.golden.layers import IntegerLayer, Requantisation
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.hw.isa import INSTRUCTION, LayerFlag, Opcode, SectionKind
+from smartdeal.hw.isa import LayerFlag, SectionKind
 
 __all__ = ["compile_layer"]
 
@@ -140,25 +142,22 @@ def _part(
     tiles = -(-end // config.cols)
     flags = lowering.flags | (LayerFlag.RESIDUAL if layer.residual else LayerFlag(0))
     output_words = len(channels) * tiling.out_words
-    exact = layer.kind == "max_pool"
-    fields = dict(
-        opcode=Opcode.LAYER, flags=flags, slices=len(lowering.blocks[0]), tiles=tiles,
-        channels=len(channels), column_step=config.drain_lanes % layout.pitch,
-        pitch=layout.pitch, width=layout.out_width, start_column=-skip % layout.pitch,
-        skip=skip, end=end, input_base=0, steps_base=0,
-        output_base=tiling.input_words + (output_words if layer.residual else 0),
-        output_stride=tiling.out_words,
-        residual_base=tiling.input_words if layer.residual else 0, residual_lane=0,
-        residual_stride=tiling.out_words if layer.residual else 0,
-        channel_base=0, basis_base=0,
-        zp_out=0 if exact else layer.output_zero_point, lo=-128 if exact else layer.lo,
-        hi=127 if exact else layer.hi, zp_res=layer.residual_zero_point if layer.residual else 0,
-        reserved_0=0, reserved_1=0, reserved_2=0,
-    )
-    words = INSTRUCTION.pack(32, **{name: np.array([value]) for name, value in fields.items()})
-    program = _program_units(words, config)
-    image = write_image(config, [Section(SectionKind.PROGRAM, 0, program), *memories],
-                        program=True)
+    fields = {
+        "flags": flags, "slices": len(lowering.blocks[0]), "tiles": tiles,
+        "channels": len(channels), "column_step": config.drain_lanes % layout.pitch,
+        "pitch": layout.pitch, "width": layout.out_width, "start_column": -skip % layout.pitch,
+        "skip": skip, "end": end,
+        "output_base": tiling.input_words + (output_words if layer.residual else 0),
+        "output_stride": tiling.out_words, "lo": layer.lo, "hi": layer.hi,
+        "zp_out": layer.output_zero_point,
+    }
+    if layer.kind == "max_pool":
+        fields |= {"lo": ACT_MIN, "hi": ACT_MAX, "zp_out": 0}
+    if layer.residual:
+        fields |= {"residual_base": tiling.input_words, "residual_stride": tiling.out_words,
+                   "zp_res": layer.residual_zero_point}
+    program = program_section(np.append(layer_words(fields), END_WORDS), config)
+    image = write_image(config, [program, *memories], program=True)
     stored = sum(unit_steps(block) for group in lowering.blocks[groups[0]:groups[1]]
                  for block in group)
     reduce = LayerFlag.REDUCE in flags
@@ -169,11 +168,3 @@ def _part(
         input_words=tiling.input_words, channel_words=tiling.out_words, residual=layer.residual,
         residual_fill=layer.residual_zero_point, stored_steps=stored,
         executed_steps=stored * tiles)
-
-
-def _program_units(words: bytes, config: AcceleratorConfig) -> bytes:
-    """Return a LAYER instruction and END as units of the instruction memory."""
-    values = np.append(np.frombuffer(words, "<u4"), np.uint32(Opcode.END))
-    units = np.zeros((len(values), config.host_bits // 32), "<u4")
-    units[:, 0] = values
-    return units.tobytes()

@@ -1,13 +1,13 @@
 """One-dimensional images: where the pixels of an input map stand in the activation buffer.
 
-**Pitch.** With stride S the padded map is cut in S·S phases, phase (p, q) holding the padded
-pixels (S·a + p, S·b + q) at position a · pitch + b of its own image. All phases share one pitch, and so
+**Pitch.** With stride S the padded map is cut in S·S phases, phase (p, q) holding the padded pixels
+(S·a + p, S·b + q) at position a · pitch + b of its own image. All phases share one pitch, and so
 does the output: output (y, x) is stream position y · pitch + x, and kernel tap (r, s) reads phase
 (r mod S, s mod S) at the constant distance (r // S) · pitch + s // S.
 
-Rows share their padding: what lies right of a row is the left end of the row below. In a phase with
-column q, let ``left`` be the number of columns b that lie left of the map, ``end`` the first one right
-of it, and ``reach`` the largest s // S. The pitch is right if
+Rows share their padding: what lies right of a row is the left end of the row below. In a phase
+with column q, let ``left`` be the number of columns b that lie left of the map, ``end`` the first
+one right of it, and ``reach`` the largest s // S. The pitch is right if
 
 - pitch ≥ end: a row's own pixels fit;
 - out_width - 1 + reach - pitch < left: what the last output column reads beyond its row is the

@@ -7,6 +7,7 @@ in all rows of a group get no step.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ class Block:
     def cut(self, bounds: Sequence[int]) -> list["Block"]:
         """Return the pieces between neighbouring bounds."""
         return [Block(self.taps[a:b], self.coefficients[a:b])
-                for a, b in zip(bounds, bounds[1:], strict=False)]
+                for a, b in pairwise(bounds)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,9 +178,9 @@ def _lower_kernel_axis(
     The sums run along the stream; kernel column s = q + stride · o of phase q is the sum of
     o positions further on. The output is taken at the right-most one, the others lag behind.
     """
-    m, vectors, _ = weights.sign.shape
+    m = len(weights.sign)
     reach = (BASIS_SIZE - 1) // stride
-    spans = list(zip(weights.slice_starts, weights.slice_starts[1:], strict=False))
+    spans = list(pairwise(weights.slice_starts))
     taps = np.zeros((m, len(spans) * stride, BASIS_SIZE, BASIS_SIZE), np.int64)
     for i in range(len(spans)):
         for s in range(BASIS_SIZE):
@@ -199,7 +200,7 @@ def _lower_kernel_axis(
 def _lower_channel_axis(weights: BasisWeights, config: AcceleratorConfig) -> Lowering:
     """1×1: one slice per slice of the decomposition and neighbouring channel s; one lag."""
     m = len(weights.sign)
-    spans = list(zip(weights.slice_starts, weights.slice_starts[1:], strict=False))
+    spans = list(pairwise(weights.slice_starts))
     taps = np.zeros((m, len(spans), BASIS_SIZE, BASIS_SIZE, BASIS_SIZE), np.int64)
     taps[..., 0] = weights.basis.transpose(0, 1, 3, 2)  # [m, slice, s, k, lag 0] = B[k, s]
     blocks: list[list[Block]] = []

@@ -1,0 +1,30 @@
+"""Instruction words, and the program section that holds them."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smartdeal.compiler.image import Section
+from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.isa import INSTRUCTION, Opcode, SectionKind
+
+__all__ = ["END_WORDS", "layer_words", "program_section"]
+
+#: An END instruction.
+END_WORDS: NDArray[np.uint32] = np.array([Opcode.END], np.uint32)
+
+
+def layer_words(fields: Mapping[str, int]) -> NDArray[np.uint32]:
+    """Return the words of one LAYER instruction; fields that are not given are 0."""
+    values = {field.name: 0 for field in INSTRUCTION.fields}
+    values.update({"opcode": Opcode.LAYER, **fields})
+    packed = INSTRUCTION.pack(32, **{name: np.array([v]) for name, v in values.items()})
+    return np.frombuffer(packed, "<u4").astype(np.uint32)
+
+
+def program_section(words: NDArray[np.uint32], config: AcceleratorConfig) -> Section:
+    """Return the section that fills the instruction memory from address 0."""
+    units = np.zeros((len(words), config.host_bits // 32), "<u4")
+    units[:, 0] = words
+    return Section(SectionKind.PROGRAM, 0, units.tobytes())
