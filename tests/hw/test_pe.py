@@ -1,0 +1,85 @@
+"""The PE against a naive accumulator."""
+
+import random
+
+import pytest
+
+from smartdeal.golden.formats import CoefficientFormat
+from smartdeal.hw.pe import ProcessingElement, ProcessingRow
+
+
+def wrapped(value, bits):
+    return (value + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1)
+
+
+@pytest.mark.parametrize("acc_bits", [16, 24])
+@pytest.mark.parametrize("exponents", [1, 5, 8, 16])
+def test_shift_and_add(simulate, exponents, acc_bits):
+    fmt = CoefficientFormat(exponents)
+    dut = ProcessingElement(fmt=fmt, acc_bits=acc_bits, max_pool=False)
+    rng = random.Random(1)
+
+    async def bench(ctx):
+        acc = 0
+        for _ in range(400):
+            operand, valid, sign = rng.randrange(-128, 128), rng.random() < 0.8, rng.randrange(2)
+            exponent, last = rng.randrange(exponents), rng.random() < 0.1
+            ctx.set(dut.operand, operand)
+            ctx.set(dut.coefficient, {"valid": valid, "sign": sign, "exponent": exponent})
+            ctx.set(dut.last, last)
+            await ctx.tick()
+            acc = wrapped(acc + valid * (-1) ** sign * (operand << exponent), acc_bits)
+            if last:
+                assert ctx.get(dut.result) == acc
+                acc = 0
+
+    simulate(dut, bench)
+
+
+def test_maximum(simulate):
+    dut = ProcessingElement(fmt=CoefficientFormat(8), acc_bits=24, max_pool=True)
+    rng = random.Random(2)
+
+    async def bench(ctx):
+        ctx.set(dut.maximum, 1)
+        largest = 0
+        for _ in range(400):
+            operand, valid, last = rng.randrange(256), rng.random() < 0.5, rng.random() < 0.2
+            ctx.set(dut.operand, operand)
+            ctx.set(dut.coefficient, {"valid": valid, "sign": 0, "exponent": 0})
+            ctx.set(dut.last, last)
+            await ctx.tick()
+            largest = max(largest, operand) if valid else largest
+            if last:
+                assert ctx.get(dut.result) == largest
+                largest = 0
+
+    simulate(dut, bench)
+
+
+def test_result_holds(simulate):
+    dut = ProcessingElement(fmt=CoefficientFormat(8), acc_bits=24, max_pool=False)
+
+    async def bench(ctx):
+        ctx.set(dut.operand, 5)
+        ctx.set(dut.coefficient, {"valid": 1, "sign": 0, "exponent": 2})
+        ctx.set(dut.last, 1)
+        await ctx.tick()
+        ctx.set(dut.last, 0)
+        await ctx.tick().repeat(10)
+        assert ctx.get(dut.result) == 20
+
+    simulate(dut, bench)
+
+
+def test_row_shares_the_coefficient(simulate):
+    dut = ProcessingRow(cols=3, fmt=CoefficientFormat(8), acc_bits=24, max_pool=False)
+
+    async def bench(ctx):
+        ctx.set(dut.operands, [1, -2, 3])
+        ctx.set(dut.coefficient, {"valid": 1, "sign": 1, "exponent": 3})
+        ctx.set(dut.last, 1)
+        await ctx.tick()
+        assert [ctx.get(dut.results[col]) for col in range(3)] == [-8, 16, -24]
+
+    simulate(dut, bench)
