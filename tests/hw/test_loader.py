@@ -3,6 +3,7 @@
 import random
 import struct
 import zlib
+from typing import Any
 
 import pytest
 
@@ -10,8 +11,8 @@ from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import ErrorCode, SectionKind, section_format
 from smartdeal.hw.loader import LOADED_KINDS, Loader
 
-_SMALL = dict(rows=4, cols=3, activation_words=32, weight_steps=64, channel_entries=16,
-              basis_entries=16, program_words=32)
+_SMALL: dict[str, Any] = dict(rows=4, cols=3, activation_words=32, weight_steps=64,
+                              channel_entries=16, basis_entries=16, program_words=32)
 
 
 def block(config, *words):
