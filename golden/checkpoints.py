@@ -41,7 +41,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
 
 def _read_numpy(path: Path) -> dict[str, Tensor]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
     except (ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         reason = str(error).splitlines()[0]

@@ -91,11 +91,12 @@ def folded(node: FloatNode) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return weights, bias
 
 
-def _tensor_scale(tensor: Tensor) -> TensorScale:
+def _tensor_scale(name: str, tensor: Tensor) -> TensorScale:
     """Return the scale that spans a tensor's values and zero."""
-    low, high = min(float(tensor.min()), 0.0), max(float(tensor.max()), 0.0)
+    low, high = float(tensor.min()), float(tensor.max())
     if not np.isfinite(high - low):
-        raise NetworkError(f"activations must be finite, not from {low} to {high}")
+        raise NetworkError(f"{name}: activations must be finite, not from {low} to {high}")
+    low, high = min(low, 0.0), max(high, 0.0)
     scale = (high - low) / (ACT_MAX - ACT_MIN) or 1.0
     return TensorScale(scale, int(np.clip(round(ACT_MIN - low / scale), ACT_MIN, ACT_MAX)))
 
@@ -176,7 +177,8 @@ def _calibrated(
     shapes: dict[str, Shape] = {}
     kept: dict[str, NDArray[np.float32]] = {}
     for name, tensor in run_float(nodes, images):
-        scales[name] = scales[inherited[name]] if name in inherited else _tensor_scale(tensor)
+        scales[name] = scales[inherited[name]] if name in inherited else _tensor_scale(
+            name, tensor)
         _, channels, height, width = tensor.shape
         shapes[name] = (channels, height, width)
         if name in keep:

@@ -48,7 +48,8 @@ def draw_layer(
     lo = int(rng.integers(-128, 0))
     return IntegerLayer(
         name="layer", kind=kind, weights=weights, kernel=(kernel, kernel), stride=stride,
-        padding=(top, left, bottom, right), input_shape=(channels, height, width), output_shape=(filters, *out),
+        padding=(top, left, bottom, right), input_shape=(channels, height, width),
+        output_shape=(filters, *out),
         requantisation=None if kind == "max_pool" else parameters(rng, filters),
         input_zero_point=int(rng.integers(-128, 128)),
         output_zero_point=int(rng.integers(-128, 128)),
