@@ -71,7 +71,7 @@ class Accelerator(wiring.Component):
             # program control ↔ the two loops
             issue.start.eq(control.run),
             issue.cancel.eq(control.cancel),
-            sequence.begin.eq(control.prepare),
+            sequence.prepare.eq(control.prepare),
             sequence.cancel.eq(control.cancel),
             control.issue_active.eq(issue.active),
             control.readout_busy.eq(sequence.busy),
@@ -80,7 +80,7 @@ class Accelerator(wiring.Component):
             control.table_error.eq(readout.table_error),
             # step issue ↔ read-out control
             issue.readout_busy.eq(sequence.busy),
-            issue.readout_final.eq(sequence.final),
+            issue.readout_ending.eq(sequence.last_command),
             issue.fetch.eq(sequence.fetch),
             issue.fetch_word.eq(sequence.fetch_word),
             sequence.unit_valid.eq(issue.unit_valid),

@@ -30,7 +30,7 @@ class SumStage(wiring.Component):
     index : In
         Place of the partial sum, less than rows · chunks.
     sums : In(ArrayLayout(signed(sum_bits), drain_lanes))
-    inside : In(drain_lanes)
+    in_image : In(drain_lanes)
         Lanes that count in reduce mode.
     reduce : In(1)
         Reduce mode: ``totals[0]`` is the sum over lanes. Only with ``config.reduce``.
@@ -39,14 +39,14 @@ class SumStage(wiring.Component):
 
     LATENCY = 2
 
-    valid:  Signal
-    first:  Signal
-    last:   Signal
-    index:  Signal
-    sums:   data.View
-    totals: data.View
-    inside: Signal
-    reduce: Signal
+    valid:    Signal
+    first:    Signal
+    last:     Signal
+    index:    Signal
+    sums:     data.View
+    totals:   data.View
+    in_image: Signal
+    reduce:   Signal
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
@@ -59,7 +59,7 @@ class SumStage(wiring.Component):
             "index":  In(range(self.depth)),
             "sums":   In(lanes),
             "totals": Out(lanes),
-            **({"inside": In(config.drain_lanes), "reduce": In(1)} if config.reduce else {}),
+            **({"in_image": In(config.drain_lanes), "reduce": In(1)} if config.reduce else {}),
         })
 
     def elaborate(self, platform):
@@ -83,7 +83,7 @@ class SumStage(wiring.Component):
             for lane in range(config.drain_lanes):
                 counted = self.sums[lane]
                 if config.reduce:
-                    counted = Mux(self.reduce & ~self.inside[lane], 0, counted)
+                    counted = Mux(self.reduce & ~self.in_image[lane], 0, counted)
                 m.d.comb += added[lane].eq(Mux(self.first, 0, load.data[lane]) + counted)
 
         totals = Signal(lanes)

@@ -13,9 +13,9 @@ _ALL_ONES   = 0xFFFF_FFFF
 class Crc32(wiring.Component):
     """The CRC-32 of zlib over little-endian words.
 
-    ``amaranth.lib.crc`` computes the same, but as one statement per XOR gate: 3,900 lines of Verilog
-    at 64 bits, a quarter of a whole 12×16 accelerator. Here a bit of the next remainder is the
-    parity of a mask.
+    ``amaranth.lib.crc`` computes the same, but as one statement per XOR gate: 3,900 lines of
+    Verilog at 64 bits, a quarter of a whole 12×16 accelerator. Here a bit of the next remainder
+    is the parity of a mask.
 
     Timing: ``crc`` covers everything up to the cycle before.
 

@@ -49,7 +49,7 @@ class StepIssue(wiring.Component):
         Steps are left to take.
     step_write : In
         Write port of the weight buffer.
-    readout_busy, readout_final, fetch, fetch_word : In
+    readout_busy, readout_ending, fetch, fetch_word : In
         From the read-out control.
     host_read, host_word : In
         The host reads a word, while nothing runs.
@@ -71,7 +71,7 @@ class StepIssue(wiring.Component):
     active:           Signal
     step_write:       TableInterface
     readout_busy:     Signal
-    readout_final:    Signal
+    readout_ending:   Signal
     fetch:            Signal
     fetch_word:       Signal
     host_read:        Signal
@@ -98,7 +98,7 @@ class StepIssue(wiring.Component):
             "active":           Out(1),
             "step_write":       In(TablePort(config.weight_steps, self.step_layout)),
             "readout_busy":     In(1),
-            "readout_final":    In(1),
+            "readout_ending":   In(1),
             "fetch":            In(1),
             "fetch_word":       In(ADDRESS_BITS),
             "host_read":        In(1),
@@ -150,7 +150,7 @@ class StepIssue(wiring.Component):
             outside.eq(pointer >= config.weight_steps),
             self.step_error.eq(self.active & outside),
             self.waiting.eq(self.active & ~outside & ~self.fetch & is_last
-                            & self.readout_busy & ~self.readout_final),
+                            & self.readout_busy & ~self.readout_ending),
             self.taken.eq(self.active & ~outside & ~self.fetch & ~self.waiting),
             self.unit_valid.eq(self.taken & is_last),
             self.unit.channels.eq(Mux(last_group, remaining, capacity)),

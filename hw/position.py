@@ -25,7 +25,7 @@ class PositionTracker(wiring.Component):
     channel and slice: ``rewind`` goes back to the tile's start, ``commit`` makes the chunk that
     follows the start of the next tile, and ``restart`` goes back to the stream's start.
 
-    Timing: ``inside`` belongs to the current chunk; the controls act at the end of the cycle.
+    Timing: ``in_image`` belongs to the current chunk; the controls act at the end of the cycle.
     ``start`` takes ``lanes`` + 1 cycles, in which no other control may be given.
 
     Parameters
@@ -46,27 +46,27 @@ class PositionTracker(wiring.Component):
         With ``advance``: the next chunk starts a new tile.
     restart : In(1)
         With ``advance``: back to stream position 0, for the next group.
-    inside : Out(lanes)
+    in_image : Out(lanes)
     """
 
-    stream:  data.View
-    start:   Signal
-    advance: Signal
-    rewind:  Signal
-    commit:  Signal
-    restart: Signal
-    inside:  Signal
+    stream:   data.View
+    start:    Signal
+    advance:  Signal
+    rewind:   Signal
+    commit:   Signal
+    restart:  Signal
+    in_image: Signal
 
     def __init__(self, *, lanes: int):
         self.lanes = lanes
         super().__init__({
-            "stream":  In(stream_layout),
-            "start":   In(1),
-            "advance": In(1),
-            "rewind":  In(1),
-            "commit":  In(1),
-            "restart": In(1),
-            "inside":  Out(lanes),
+            "stream":   In(stream_layout),
+            "start":    In(1),
+            "advance":  In(1),
+            "rewind":   In(1),
+            "commit":   In(1),
+            "restart":  In(1),
+            "in_image": Out(lanes),
         })
 
     def elaborate(self, platform):
@@ -92,7 +92,7 @@ class PositionTracker(wiring.Component):
                 stepped.eq(column + stream.column_step),
                 following.columns[lane].eq(Mux(stepped >= stream.pitch, stepped - stream.pitch,
                                                stepped)),
-                self.inside[lane].eq((lane >= here.skip) & (lane < here.left)
+                self.in_image[lane].eq((lane >= here.skip) & (lane < here.left)
                                      & (column < stream.width)),
             ]
 

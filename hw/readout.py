@@ -127,7 +127,8 @@ class ReadOutPipeline(wiring.Component):
             self.array_chunk.eq(read.chunk),
         ]
         sums  = self._basis(m, delayed) if config.basis else self.lanes
-        place = delayed("sum", self.sums_at, "emit", "first_sum", "last_sum", "sum_index", "inside")
+        place = delayed("sum", self.sums_at, "emit", "first_sum", "last_sum", "sum_index",
+                        "in_image")
         m.submodules.sum_stage = stage = SumStage(config)
         m.d.comb += [
             stage.valid.eq(place.emit),
@@ -138,7 +139,7 @@ class ReadOutPipeline(wiring.Component):
         for lane in range(config.drain_lanes):
             m.d.comb += stage.sums[lane].eq(sums[lane])
         if config.reduce:
-            m.d.comb += [stage.inside.eq(place.inside), stage.reduce.eq(self.reduce_mode)]
+            m.d.comb += [stage.in_image.eq(place.in_image), stage.reduce.eq(self.reduce_mode)]
 
         residual = self._residual(m, read) if config.residual else None
         results = self._requantise(m, delayed, stage.totals, residual)
@@ -227,7 +228,8 @@ class ReadOutPipeline(wiring.Component):
 
     def _store(self, m, delayed, results):
         config = self.config
-        place = delayed("store", self.bytes_at, "emit", "last_sum", "chunk", "inside", "store_word")
+        place = delayed("store", self.bytes_at, "emit", "last_sum", "chunk", "in_image",
+                        "store_word")
         store = Signal()
         m.d.comb += [
             store.eq(place.emit & place.last_sum),
@@ -237,7 +239,7 @@ class ReadOutPipeline(wiring.Component):
         # The same bytes for every chunk of the word; the mask says which chunk is meant.
         lanes = Signal(data.ArrayLayout(signed(ACT_BITS), config.drain_lanes))
         for lane in range(config.drain_lanes):
-            m.d.comb += lanes[lane].eq(Mux(self.reduce_mode | place.inside[lane], results[lane],
+            m.d.comb += lanes[lane].eq(Mux(self.reduce_mode | place.in_image[lane], results[lane],
                                            self.limits.zp_out))
         m.d.comb += self.write_data.eq(lanes.as_value().replicate(config.chunks))
         with m.If(store & ~self.store_error):

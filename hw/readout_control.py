@@ -60,7 +60,7 @@ def command_layout(config: AcceleratorConfig) -> data.StructLayout:
         "first_sum":   1,
         "last_sum":    1,
         "sum_index":   range(config.rows * config.chunks),
-        "inside":      config.drain_lanes,
+        "in_image":    config.drain_lanes,
         "channel":     ADDRESS_BITS,
         "store_word":  ADDRESS_BITS,
     })
@@ -70,7 +70,7 @@ class ReadOutControl(wiring.Component):
     """Sequence the read-out of units of work, one command per cycle.
 
     Timing: the commands of a unit start in the cycle after ``unit`` and come without gaps; the
-    next ``unit`` may come in the cycle of ``final`` or later.
+    next ``unit`` may come in the cycle of ``last_command`` or later.
 
     Parameters
     ----------
@@ -79,14 +79,14 @@ class ReadOutControl(wiring.Component):
     Members
     -------
     plan : In(plan_layout)
-    begin : In(1)
+    prepare : In(1)
         A layer starts; takes ``drain_lanes`` + 1 cycles.
     cancel : In(1)
         Drop the unit being read out.
     unit_valid, unit : In
         A unit's last step was taken.
     busy : Out(1)
-    final : Out(1)
+    last_command : Out(1)
         The last command of a unit.
     fetch : Out(1)
         A residual operand must be read from the activation buffer in this cycle.
@@ -94,30 +94,30 @@ class ReadOutControl(wiring.Component):
     command : Out(command_layout)
     """
 
-    plan:       data.View
-    begin:      Signal
-    cancel:     Signal
-    unit_valid: Signal
-    unit:       data.View
-    busy:       Signal
-    final:      Signal
-    fetch:      Signal
-    fetch_word: Signal
-    command:    data.View
+    plan:         data.View
+    prepare:      Signal
+    cancel:       Signal
+    unit_valid:   Signal
+    unit:         data.View
+    busy:         Signal
+    last_command: Signal
+    fetch:        Signal
+    fetch_word:   Signal
+    command:      data.View
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__({
-            "plan":       In(plan_layout),
-            "begin":      In(1),
-            "cancel":     In(1),
-            "unit_valid": In(1),
-            "unit":       In(unit_layout(config)),
-            "busy":       Out(1),
-            "final":      Out(1),
-            "fetch":      Out(1),
-            "fetch_word": Out(ADDRESS_BITS),
-            "command":    Out(command_layout(config)),
+            "plan":         In(plan_layout),
+            "prepare":      In(1),
+            "cancel":       In(1),
+            "unit_valid":   In(1),
+            "unit":         In(unit_layout(config)),
+            "busy":         Out(1),
+            "last_command": Out(1),
+            "fetch":        Out(1),
+            "fetch_word":   Out(ADDRESS_BITS),
+            "command":      Out(command_layout(config)),
         })
 
     def elaborate(self, platform):
@@ -137,8 +137,8 @@ class ReadOutControl(wiring.Component):
             emit.eq(self.busy & (~plan.basis | (basis_row == BASIS_SIZE - 1))),
             last_chunk.eq(chunk == config.chunks - 1),
             channel_done.eq(emit & last_chunk),
-            self.final.eq(channel_done & (channel == unit.channels - 1)),
-            group_done.eq(self.final & unit.last_tile & unit.last_slice),
+            self.last_command.eq(channel_done & (channel == unit.channels - 1)),
+            group_done.eq(self.last_command & unit.last_tile & unit.last_slice),
         ]
         with m.If(self.busy):
             m.d.sync += basis_row.eq(basis_row + 1)
@@ -150,7 +150,7 @@ class ReadOutControl(wiring.Component):
                 channel.eq(channel + 1),
                 first_row.eq(first_row + Mux(plan.basis, BASIS_SIZE, 1)),
             ]
-        with m.If(self.final | self.cancel):
+        with m.If(self.last_command | self.cancel):
             m.d.sync += self.busy.eq(0)
         with m.If(self.unit_valid & ~self.cancel):
             m.d.sync += [
@@ -164,10 +164,10 @@ class ReadOutControl(wiring.Component):
         m.submodules.tracker = tracker = PositionTracker(lanes=config.drain_lanes)
         m.d.comb += [
             tracker.stream.eq(plan.stream),
-            tracker.start.eq(self.begin),
+            tracker.start.eq(self.prepare),
             tracker.advance.eq(emit),
             tracker.rewind.eq(last_chunk),
-            tracker.commit.eq(self.final & unit.last_slice),
+            tracker.commit.eq(self.last_command & unit.last_slice),
             tracker.restart.eq(group_done),
         ]
 
@@ -187,7 +187,7 @@ class ReadOutControl(wiring.Component):
             command.first_tile.eq(unit.first_tile),
             command.first_sum.eq(Mux(plan.reduce, whole_map_first, unit.first_slice)),
             command.last_sum.eq(Mux(plan.reduce, whole_map_last, unit.last_slice)),
-            command.inside.eq(tracker.inside),
+            command.in_image.eq(tracker.in_image),
         ]
         return m
 
@@ -214,7 +214,7 @@ class ReadOutControl(wiring.Component):
                 m.d.sync += here.eq(following)
             with m.If(self.unit_valid):
                 m.d.sync += here.eq(restart)
-            with m.If(self.begin):
+            with m.If(self.prepare):
                 m.d.sync += group.eq(base)
             current[name] = here
         m.d.comb += [
@@ -249,7 +249,7 @@ class ReadOutControl(wiring.Component):
                 m.d.sync += state.eq(0)
             with m.If(self.unit.last_tile & self.unit.last_slice):
                 m.d.sync += group_entry.eq(unit_entry + filters)
-        with m.If(self.begin):
+        with m.If(self.prepare):
             m.d.sync += group_entry.eq(plan.basis_base)
         m.d.comb += [
             command.basis_entry.eq(entry + channel),

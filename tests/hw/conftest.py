@@ -1,12 +1,13 @@
 """Run a component in the Amaranth simulator, bounded by a watchdog."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
-Bench = Callable[..., Awaitable[None]]
+Bench = Callable[..., Coroutine[Any, Any, None]]
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from smartdeal.hw.position import PositionTracker
 
 
-def inside(position, stream):
+def in_image(position, stream):
     column = (stream["start_column"] + position) % stream["pitch"]
     return stream["skip"] <= position < stream["end"] and column < stream["width"]
 
@@ -23,8 +23,8 @@ def test_follows_the_stream(simulate, lanes, chunks, pitch, width, rows, skip):
     async def tile_pass(ctx, tile, last_control):
         for chunk in range(chunks):
             first = (tile * chunks + chunk) * lanes
-            want = [inside(first + lane, stream) for lane in range(lanes)]
-            assert [bool(ctx.get(dut.inside[lane])) for lane in range(lanes)] == want
+            want = [in_image(first + lane, stream) for lane in range(lanes)]
+            assert [bool(ctx.get(dut.in_image[lane])) for lane in range(lanes)] == want
             ctx.set(dut.advance, 1)
             # As the read-out control does: rewind at each channel's end, commit and restart win.
             ctx.set(dut.rewind, chunk == chunks - 1)
