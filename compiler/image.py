@@ -25,8 +25,8 @@ from smartdeal.hw.isa import (
     section_format,
 )
 
-__all__ = ["ImageContents", "Section", "pack_activations", "read_image", "scan_image",
-           "write_image"]
+__all__ = ["ImageContents", "Section", "block_bytes", "pack_activations", "read_image",
+           "scan_image", "write_image"]
 
 _HEADER = struct.Struct("<IHHII")
 _BLOCK = struct.Struct("<IIII")

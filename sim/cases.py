@@ -2,7 +2,8 @@
 
 Everything comes from a seeded :class:`numpy.random.Generator`: equal seeds and arguments give equal
 cases. Every ``draw_…`` takes parameters to hold fixed, so that a property test can draw
-these itself and shrink them. Images of other origin are in :mod:`smartdeal.sim.crafted`.
+these itself and shrink them. :func:`draw_image` draws programs that no compiler would write, and
+:func:`bad_images` lists what must be refused.
 """
 
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ from smartdeal.golden.formats import ACT_MAX, ACT_MIN, BASIS_MAX, BASIS_SIZE, RE
 from smartdeal.golden.forms import BasisWeights, TermWeights, Weights
 from smartdeal.golden.layers import IntegerLayer, LayerKind, Requantisation
 from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.sim.bad_images import bad_images
+from smartdeal.sim.crafted import draw_image
 
-__all__ = ["FORMS", "Case", "Form", "draw_case", "draw_config", "draw_layer", "draw_operands",
-           "tighten"]
+__all__ = ["FORMS", "Case", "Form", "bad_images", "draw_case", "draw_config", "draw_image",
+           "draw_layer", "draw_operands", "tighten"]
 
 #: What a drawn layer computes, and with which weights.
 Form = Literal["terms", "kernel", "channel", "linear", "max_pool", "average_pool"]
@@ -51,14 +54,14 @@ class Case:
 def draw_config(rng: np.random.Generator, **fixed: Any) -> AcceleratorConfig:
     """Draw a small accelerator: odd sizes and buffers that force parts, slices and groups."""
     rows, cols = int(rng.integers(2, 21)), int(fixed.get("cols", rng.integers(2, 21)))
-    lanes = [d for d in range(1, cols + 1) if cols % d == 0]
+    lanes = [0, *(d for d in range(1, cols + 1) if cols % d == 0)]
     drawn: dict[str, Any] = {
         "rows": rows,
         "cols": cols,
         "exponents": int(rng.integers(1, 17)),
         "acc_bits": int(rng.integers(16, 33)),
         "sum_bits": int(rng.integers(36, 45)),
-        "drain_lanes": int(rng.choice([0, *lanes])),
+        "drain_lanes": int(rng.choice(lanes)),
         "max_slices": int(rng.integers(1, 33)),
         "activation_words": int(2 ** rng.uniform(6, 12)),
         "weight_steps": int(2 ** rng.uniform(6, 12)),
@@ -127,7 +130,8 @@ def draw_layer(
 
 
 def _zero_point(rng: np.random.Generator) -> int:
-    return int(rng.choice([0, ACT_MIN, rng.integers(-50, 51), rng.integers(ACT_MIN, 101)]))
+    drawn = (0, ACT_MIN, int(rng.integers(-50, 51)), int(rng.integers(ACT_MIN, 101)))
+    return drawn[int(rng.integers(len(drawn)))]
 
 
 def _draw_form(rng: np.random.Generator, config: AcceleratorConfig) -> Form:

@@ -1,0 +1,156 @@
+"""How many cycles a program takes, from its image alone (docs/execution.md, "Cycles").
+
+The last step of unit u comes max(n(u) + f(u-1), d(u-1)) cycles after that of unit u-1, whatever
+went before. So a layer is a sum over its units, and tiles repeat their pattern.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smartdeal.compiler.image import read_image
+from smartdeal.golden.formats import BASIS_SIZE
+from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.isa import (
+    INSTRUCTION,
+    INSTRUCTION_WORDS,
+    MIN_STEPS,
+    LayerFlag,
+    Opcode,
+    SectionKind,
+    section_format,
+)
+from smartdeal.hw.timing import END_CYCLES, LAYER_CYCLES
+
+__all__ = ["Cycles", "predict"]
+
+
+@dataclass(frozen=True)
+class Cycles:
+    """Cycles of a program, as the counters count them.
+
+    Parameters
+    ----------
+    total : int
+        From start to done.
+    busy : int
+        Steps taken.
+    stall_drain : int
+        A unit's last step waited for the read-out of the unit before.
+    stall_residual : int
+        Residual operands were fetched instead.
+    """
+
+    total: int
+    busy: int
+    stall_drain: int
+    stall_residual: int
+
+    @property
+    def overhead(self) -> int:
+        """All other cycles."""
+        return self.total - self.busy - self.stall_drain - self.stall_residual
+
+    def __add__(self, other: "Cycles") -> "Cycles":
+        return Cycles(self.total + other.total, self.busy + other.busy,
+                      self.stall_drain + other.stall_drain,
+                      self.stall_residual + other.stall_residual)
+
+
+def predict(image: bytes, config: AcceleratorConfig) -> Cycles:
+    """Predict the cycles of a program image on an accelerator with empty memories.
+
+    Raises
+    ------
+    ImageError
+        If the accelerator would refuse the image.
+    ValueError
+        If the program would not reach END.
+    """
+    program = np.zeros(config.program_words, np.uint32)
+    flags = np.zeros(config.weight_steps, np.bool_)
+    for section in read_image(image, config).sections:
+        if section.kind == SectionKind.PROGRAM:
+            units = np.frombuffer(section.data, "<u4").reshape(-1, config.host_bits // 32)
+            program[section.address:section.address + len(units)] = units[:, 0]
+        elif section.kind == SectionKind.STEPS:
+            found = _next_last(section.data, config)
+            flags[section.address:section.address + len(found)] = found
+    announcements = np.flatnonzero(flags)
+    cycles = Cycles(END_CYCLES, 0, 0, 0)
+    pointer = 0
+    while pointer < len(program) and program[pointer] & 0xFF == Opcode.LAYER:
+        words = program[pointer:pointer + INSTRUCTION_WORDS].astype("<u4").tobytes()
+        if len(words) < 4 * INSTRUCTION_WORDS:
+            break
+        fields = {name: int(value[0]) for name, value in INSTRUCTION.unpack(words, 32).items()}
+        cycles += _layer(fields, announcements, config)
+        pointer += INSTRUCTION_WORDS
+    if pointer >= len(program) or program[pointer] & 0xFF != Opcode.END:
+        raise ValueError(f"Program must reach END, not stop at word {pointer}")
+    return cycles
+
+
+def _next_last(data: bytes, config: AcceleratorConfig) -> NDArray[np.bool_]:
+    """Return the flag ``next_last`` of each step without unpacking the rest."""
+    layout = section_format(SectionKind.STEPS, config)
+    bit = layout.offset("next_last")
+    units = np.frombuffer(data, np.uint8).reshape(-1, layout.unit_bytes(config.host_bits))
+    return (units[:, bit // 8] >> bit % 8 & 1).astype(np.bool_)
+
+
+def _unit_steps(
+    start: int, units: int, announcements: NDArray[np.int64], config: AcceleratorConfig,
+) -> NDArray[np.int64]:
+    """Return the steps of so many consecutive units of work from a step on."""
+    first = int(np.searchsorted(announcements, start))
+    flags = announcements[first:first + units]
+    ends = np.concatenate([[start], flags + MIN_STEPS])
+    if len(flags) < units or ends[-1] > config.weight_steps:
+        raise ValueError(f"Steps from {start} must end {units} units of work, not {len(flags)}")
+    return np.diff(ends)
+
+
+def _layer(
+    fields: dict[str, int], announcements: NDArray[np.int64], config: AcceleratorConfig,
+) -> Cycles:
+    """Return the cycles of one LAYER instruction."""
+    flags = LayerFlag(fields["flags"])
+    basis = LayerFlag.BASIS in flags
+    size = config.filters_per_group if basis else config.rows
+    slices, tiles, channels = fields["slices"], fields["tiles"], fields["channels"]
+    groups = -(-channels // size)
+    steps = _unit_steps(fields["steps_base"], groups * slices, announcements, config)
+    in_group = np.minimum(size, channels - size * np.arange(groups))
+    drain = np.repeat(in_group * config.chunks * (BASIS_SIZE if basis else 1), slices)
+    fetches = np.zeros((groups, slices), np.int64)
+    if LayerFlag.RESIDUAL in flags:
+        fetches[:, -1] = in_group
+    fetches = fetches.ravel()
+
+    busy = int(steps.sum()) * tiles
+    wait = 0
+    for before, times in _neighbours(groups, slices, tiles):
+        gap = drain[before] - steps - fetches[before]
+        wait += int((np.maximum(gap, 0) * times).sum())
+    stall_residual = int(fetches.sum()) * tiles
+    # The fetches of the last read-out come after the last step, inside its drain.
+    last = busy + wait + stall_residual - int(fetches[-1])
+    total = LAYER_CYCLES + config.drain_lanes + last + int(drain[-1])
+    return Cycles(total, busy, wait, stall_residual)
+
+
+def _neighbours(
+    groups: int, slices: int, tiles: int,
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Return, for each unit of one tile, which unit may run before it, and how often.
+
+    Inside a group the tiles repeat: a group's first slice follows its own last slice
+    tiles - 1 times, and the last slice of the group before once (never, for group 0).
+    """
+    unit = np.arange(groups * slices)
+    first = unit % slices == 0
+    usual = np.where(first, unit + slices - 1, unit - 1)
+    return [(usual, np.where(first, tiles - 1, tiles)),
+            (np.maximum(unit - 1, 0), (first & (unit > 0)).astype(np.int64))]
