@@ -4,14 +4,21 @@ Fashion-MNIST is © 2017 Zalando SE under the MIT licence (``DATA_LICENCE.txt``)
 by :mod:`smartdeal.golden.training`.
 """
 
+import gzip
+import math
 from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["CHECKPOINT", "CLASSES", "IMAGES", "calibration_images", "normalise", "sample_images"]
+__all__ = [
+    "CHECKPOINT", "CLASSES", "IMAGES", "calibration_images", "normalise", "read_idx", "read_split",
+    "sample_images",
+]
 
 #: Files of the package.
 CHECKPOINT, IMAGES = "resnet8_fashion.npz", "fashion_images.npz"
@@ -41,3 +48,31 @@ def sample_images() -> tuple[Tensor, list[int]]:
 def calibration_images() -> Tensor:
     """Return the first images of the training set, normalised."""
     return normalise(_images("calibration").astype(np.uint8))
+
+
+def read_idx(path: Path) -> NDArray[np.uint8]:
+    """Read a gzip-compressed IDX file of bytes.
+
+    Raises
+    ------
+    ValueError
+        If the file is not IDX of unsigned bytes, or is cut short.
+    """
+    content = gzip.decompress(path.read_bytes())
+    if len(content) < 4 or content[:3] != b"\0\0\x08":
+        raise ValueError(f"{path} must be an IDX file of unsigned bytes, "
+                         f"but starts with {content[:4].hex()!r}")
+    header = 4 + 4 * content[3]
+    shape = np.frombuffer(content[4:header], ">u4").astype(int)
+    if len(content) != header + math.prod(shape):
+        raise ValueError(f"{path} must hold {math.prod(shape)} values, "
+                         f"not {len(content) - header}")
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()
+
+
+def read_split(
+    folder: Path, split: Literal["train", "t10k"],
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Read one half of the data set as published: images (B, 28, 28) and labels (B,)."""
+    return (read_idx(folder / f"{split}-images-idx3-ubyte.gz"),
+            read_idx(folder / f"{split}-labels-idx1-ubyte.gz"))

@@ -6,45 +6,23 @@ are equal bit for bit on one machine with one version of torch.
 """
 
 import argparse
-import gzip
-import math
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from smartdeal.golden.fashion import CHECKPOINT, IMAGES, normalise
+from smartdeal.golden.accuracy import float_accuracy
+from smartdeal.golden.fashion import CHECKPOINT, IMAGES, normalise, read_split
 from smartdeal.golden.networks import ResNet, build_network
 
-__all__ = ["accuracy", "read_idx", "train"]
+__all__ = ["train"]
 
 _BATCH = 128
 _PEAK_RATE = 0.2
 _WEIGHT_DECAY = 5e-4
 _SHIFT = 2  # pixels that an image is moved by, at most, in training
 _SAMPLES, _CALIBRATION = 16, 64
-
-
-def read_idx(path: Path) -> NDArray[np.uint8]:
-    """Read a gzip-compressed IDX file of bytes.
-
-    Raises
-    ------
-    ValueError
-        If the file is not IDX of unsigned bytes, or is cut short.
-    """
-    content = gzip.decompress(path.read_bytes())
-    if len(content) < 4 or content[:3] != b"\0\0\x08":
-        raise ValueError(f"{path} must be an IDX file of unsigned bytes, "
-                         f"but starts with {content[:4].hex()!r}")
-    header = 4 + 4 * content[3]
-    shape = np.frombuffer(content[4:header], ">u4").astype(int)
-    if len(content) != header + math.prod(shape):
-        raise ValueError(f"{path} must hold {math.prod(shape)} values, "
-                         f"not {len(content) - header}")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()
 
 
 def _augment(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -90,14 +68,6 @@ def train(
     model.eval()
 
 
-@torch.no_grad()
-def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Return the fraction of images (B, C, H, W) whose largest logit is at the label."""
-    right = [int((model(x).argmax(1) == y).sum())
-             for x, y in zip(images.split(500), labels.split(500), strict=True)]
-    return sum(right) / len(images)
-
-
 def _main() -> None:
     parser = argparse.ArgumentParser(description="Train ResNet-8 on Fashion-MNIST.")
     parser.add_argument("--data", type=Path, required=True, help="folder of the four IDX files")
@@ -108,13 +78,11 @@ def _main() -> None:
     options = parser.parse_args()
     torch.manual_seed(options.seed)
     torch.set_num_threads(1)
-    data = {name: read_idx(options.data / f"{name}-ubyte.gz") for name in (
-        "train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")}
-    images, labels = data["train-images-idx3"], data["train-labels-idx1"]
-    test, test_labels = data["t10k-images-idx3"], data["t10k-labels-idx1"]
+    images, labels = read_split(options.data, "train")
+    test, test_labels = read_split(options.data, "t10k")
     model = build_network("resnet8")
     train(model, normalise(images), torch.from_numpy(labels).long(), options.epochs, options.seed)
-    correct = accuracy(model, normalise(test), torch.from_numpy(test_labels).long())
+    correct = float_accuracy(model, normalise(test), torch.from_numpy(test_labels).long())
     print(f"test accuracy {correct:.4f}")
     np.savez_compressed(options.output / CHECKPOINT, **{
         name: value.numpy() for name, value in model.state_dict().items()})

@@ -15,7 +15,7 @@ from smartdeal.golden.checkpoints import load_trained, noise_images, seeded_weig
 from smartdeal.golden.decompose import FormOptions, decompose
 from smartdeal.golden.fashion import CLASSES, calibration_images, sample_images
 from smartdeal.golden.formats import REQUANTISE
-from smartdeal.golden.graph import FloatNode, float_graph, run_float
+from smartdeal.golden.graph import FloatNode, float_graph
 from smartdeal.golden.integer import evaluate, run_network
 from smartdeal.golden.layers import TensorScale
 from smartdeal.golden.networks import NetworkError, ResNet, build_network
@@ -90,7 +90,9 @@ def test_folding_keeps_the_function() -> None:
         torch.testing.assert_close(got.float(), node.forward(images, None), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "size"), [("resnet8", 28), ("resnet20", 32), ("resnet50", 64)])
+@pytest.mark.parametrize(("name", "size"), [
+    ("resnet8", 28), ("resnet20", 32), pytest.param("resnet50", 64, marks=pytest.mark.slow),
+])
 def test_every_layer_follows_the_float_layer(name: str, size: int) -> None:
     model, images = seeded(name, size)
     started: list[str] = []
