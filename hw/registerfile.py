@@ -64,7 +64,7 @@ class RegisterBusInterface(wiring.PureInterface):
 class RegisterFile(wiring.Component):
     """Registers as in :mod:`smartdeal.hw.registers`; unknown addresses read as 0.
 
-    Timing: every transfer takes two cycles.
+    Timing: every transfer takes three cycles.
 
     Parameters
     ----------
@@ -160,9 +160,14 @@ class RegisterFile(wiring.Component):
             readable[register] = counter[:32]
             readable[register + 4] = counter[32:]
 
-        write = Signal()
+        # One cycle of waiting: a transfer that begins after the last beat of an image was taken
+        # already sees what the loader found.
+        write, waited = Signal(), Signal()
         m.d.comb += write.eq(bus.valid & bus.ready & bus.write)
-        m.d.sync += bus.ready.eq(bus.valid & ~bus.ready)
+        m.d.sync += [
+            waited.eq(bus.valid & ~bus.ready),
+            bus.ready.eq(bus.valid & waited & ~bus.ready),
+        ]
         with m.Switch(bus.address):
             for address, value in readable.items():
                 with m.Case(int(address)):
