@@ -63,7 +63,7 @@ class ImageContents:
     header : tuple of int, or None
         Magic, version, flags and fingerprint; None in an image shorter than a header.
     sections : tuple of Section
-        Whole sections in front of the first problem.
+        Sections in front of the first problem; of one that is cut short, the whole units.
     problem : ImageError or None
         What the accelerator would report; None for a correct image.
     """
@@ -165,11 +165,13 @@ def _scan_sections(image: bytes, config: AcceleratorConfig, sections: list[Secti
                              f"section {kind.name} must end at word {depth} or before, not at "
                              f"{address + count}")
         start = offset + size
-        end = start + count * section_format(kind, config).unit_bytes(config.host_bits)
+        unit = section_format(kind, config).unit_bytes(config.host_bits)
+        end = start + count * unit
+        whole = min(end, len(image) - (len(image) - start) % unit)
+        sections.append(Section(kind, address, image[start:whole], offset))
         if end > len(image):
             raise ImageError(ErrorCode.INCOMPLETE, len(image),
                              f"section {kind.name} needs {end - len(image)} more bytes")
-        sections.append(Section(kind, address, image[start:end], offset))
         offset = end
     checksum = zlib.crc32(image[:offset])
     if address != checksum:

@@ -36,7 +36,7 @@ def bad_images(config: AcceleratorConfig) -> list[BadImage]:
     """Return images that must be refused, by name and with the code to be reported.
 
     Load the image; if no error comes, start. The image that is cut short is reported at the start.
-    NO_PROGRAM, ABORTED and BUSY do not depend on an image, FEATURE only occurs where the
+    NO_PROGRAM and ABORTED do not depend on an image, FEATURE only occurs where the
     configuration leaves something out. Clear after each.
     """
     return [*_bad_containers(config), *_bad_opcodes(config), *_bad_fields(config),

@@ -1,0 +1,185 @@
+"""The disassembler: an image as text, as far as it makes sense.
+
+Steps are listed as ``address word:lane | coefficients``, one column per array row: ``+5`` is 2^5,
+``-0`` is -2^0, ``.`` is no coefficient. ``next_last`` is the sign ``>``.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smartdeal.compiler.image import ImageContents, Section, scan_image
+from smartdeal.golden.formats import BASIS_SIZE
+from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.isa import (
+    IMAGE_FLAG_PROGRAM,
+    INSTRUCTION,
+    INSTRUCTION_WORDS,
+    MIN_STEPS,
+    LayerFlag,
+    Opcode,
+    SectionKind,
+    section_format,
+)
+
+__all__ = ["disassemble"]
+
+#: Fields that are shown on one line, in the order of reading.
+_FIELD_LINES = (
+    ("slices", "tiles", "channels"),
+    ("pitch", "width", "start_column", "column_step", "skip", "end"),
+    ("input_base", "steps_base", "channel_base", "basis_base"),
+    ("output_base", "output_stride"),
+    ("residual_base", "residual_lane", "residual_stride"),
+    ("zp_out", "lo", "hi", "zp_res"),
+)
+_RESERVED = tuple(f.name for f in INSTRUCTION.fields if f.name.startswith("reserved"))
+
+
+def disassemble(image: bytes, config: AcceleratorConfig) -> str:
+    """Return a readable listing of an image.
+
+    A truncated or wrong image is listed up to the problem, which the last line names with its
+    offset.
+    """
+    contents = scan_image(image, config)
+    lines = [_header(contents, len(image))]
+    memory = _Steps(contents.sections, config)
+    for section in contents.sections:
+        layout = section_format(section.kind, config)
+        count = len(section.data) // layout.unit_bytes(config.host_bits)
+        lines += ["", f"section {section.kind.name} at offset {section.offset}: {count} words "
+                      f"from {section.address}"]
+        match section.kind:
+            case SectionKind.PROGRAM:
+                lines += _program(section, memory, config)
+            case SectionKind.STEPS:
+                lines += _steps(section, config)
+            case SectionKind.CHANNELS | SectionKind.BASIS:
+                lines += _table(section, config)
+    if contents.problem is not None:
+        lines += ["", f"problem at offset {contents.problem.offset}: {contents.problem.problem} "
+                      f"({contents.problem.code.name})"]
+    return "\n".join(lines) + "\n"
+
+
+def _header(contents: ImageContents, size: int) -> str:
+    if contents.header is None:
+        return f"image of {size} bytes"
+    _, version, flags, fingerprint = contents.header
+    kind = "program" if flags & IMAGE_FLAG_PROGRAM else "data"
+    return (f"{kind} image of {size} bytes, version {version}, configuration "
+            f"{fingerprint:#010x}")
+
+
+class _Steps:
+    """The flags of the weight buffer, to count the steps of units of work."""
+
+    def __init__(self, sections: Sequence[Section], config: AcceleratorConfig) -> None:
+        self.config = config
+        flags = np.zeros(config.weight_steps, np.bool_)
+        for section in sections:
+            if section.kind == SectionKind.STEPS:
+                found = _unpack(section, config)["next_last"]
+                flags[section.address:section.address + len(found)] = found
+        self.announcements = np.flatnonzero(flags)
+
+    def units(self, start: int, count: int) -> list[int]:
+        """Return the steps of so many units of work; fewer if the flags end before."""
+        lengths: list[int] = []
+        for _ in range(count):
+            index = int(np.searchsorted(self.announcements, start))
+            if index == len(self.announcements):
+                break
+            stop = int(self.announcements[index]) + MIN_STEPS
+            lengths.append(stop - start)
+            start = stop
+        return lengths
+
+
+def _unpack(section: Section, config: AcceleratorConfig) -> dict[str, NDArray[np.int64]]:
+    return section_format(section.kind, config).unpack(section.data, config.host_bits)
+
+
+def _program(section: Section, memory: _Steps, config: AcceleratorConfig) -> Iterator[str]:
+    """Yield the instructions."""
+    words = _unpack(section, config)["word"].astype("<u4")
+    position = 0
+    while position < len(words):
+        opcode = int(words[position]) & 0xFF
+        address = section.address + position
+        if opcode == Opcode.END:
+            yield f"{address:6}  END"
+            return
+        if opcode != Opcode.LAYER:
+            yield f"{address:6}  unknown opcode {opcode:#04x}"
+            return
+        raw = words[position:position + INSTRUCTION_WORDS].tobytes()
+        if len(raw) < 4 * INSTRUCTION_WORDS:
+            yield f"{address:6}  LAYER, cut short: {len(raw) // 4} of {INSTRUCTION_WORDS} words"
+            return
+        fields = {name: int(value[0]) for name, value in INSTRUCTION.unpack(raw, 32).items()}
+        yield f"{address:6}  LAYER {_flags(fields['flags'])}".rstrip()
+        for names in _FIELD_LINES:
+            yield "          " + "  ".join(f"{name} {fields[name]}" for name in names)
+        yield from (f"          {name} {fields[name]:#x}, must be 0"
+                    for name in _RESERVED if fields[name])
+        yield from _groups(fields, memory, config)
+        position += INSTRUCTION_WORDS
+
+
+def _flags(flags: int) -> str:
+    names = [flag.name or "" for flag in LayerFlag if flags & flag]
+    unknown = flags & ~sum(LayerFlag)
+    return " ".join(names + ([f"{unknown:#04x}"] if unknown else []))
+
+
+def _groups(
+    fields: dict[str, int], memory: _Steps, config: AcceleratorConfig,
+) -> Iterator[str]:
+    """Yield the steps per slice of every group."""
+    size = config.rows // (BASIS_SIZE if fields["flags"] & LayerFlag.BASIS else 1)
+    slices = fields["slices"]
+    start = fields["steps_base"]
+    for group, first in enumerate(range(0, fields["channels"], max(size, 1))):
+        last = min(first + size, fields["channels"]) - 1
+        lengths = memory.units(start, slices)
+        if len(lengths) < slices:
+            yield (f"          group {group}: channels {first} to {last}, steps from {start} are "
+                   "not all in this image")
+            return
+        end = start + sum(lengths)
+        yield (f"          group {group}: channels {first} to {last}, steps {start} to {end - 1}, "
+               f"per slice {', '.join(map(str, lengths))}")
+        start = end
+
+
+def _steps(section: Section, config: AcceleratorConfig) -> Iterator[str]:
+    """Yield one line per step."""
+    columns = _unpack(section, config)
+    codes = columns["coefficients"].reshape(-1, config.rows)
+    values = config.coefficient.decode(codes)
+    exponents = np.frexp(np.abs(values))[1] - 1
+    width = 1 + len(str(config.exponents - 1))
+    for index, (value, exponent) in enumerate(zip(values, exponents, strict=True)):
+        row = " ".join(("." if v == 0 else f"{'-' if v < 0 else '+'}{e}").rjust(width)
+                       for v, e in zip(value, exponent, strict=True))
+        mark = ">" if columns["next_last"][index] else " "
+        yield (f"{section.address + index:6}{mark} {columns['word'][index]}:"
+               f"{columns['lane'][index]} | {row}")
+
+
+def _table(section: Section, config: AcceleratorConfig) -> Iterator[str]:
+    """Yield one line per channel or basis entry."""
+    columns = _unpack(section, config)
+    for index in range(len(next(iter(columns.values())))):
+        cells = [f"{name} {_cell(column[index])}" for name, column in columns.items()]
+        yield f"{section.address + index:6}  {'  '.join(cells)}"
+
+
+def _cell(value: NDArray[np.int64] | np.int64) -> str:
+    """Return a number, or the rows of a basis."""
+    if value.ndim == 0:
+        return str(value)
+    return " / ".join(" ".join(map(str, row)) for row in value.reshape(-1, BASIS_SIZE))
