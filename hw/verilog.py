@@ -37,14 +37,17 @@ _DIRECTIONS = {"input": PortDirection.Input, "output": PortDirection.Output}
 
 #: ``opt_dff`` finds reset and enable of a register again, ``opt_clean -purge`` removes the names
 #: of what only joins two names. Memories stay memories, for block RAM.
-_PASSES = ("proc -norom", "opt_expr", "opt_clean", "opt_dff", "opt_expr", "opt_merge",
-           "opt_clean -purge", "memory_collect", "write_verilog -noattr")
+_PASSES = ("proc -norom", "opt_expr", "opt_clean", "opt_dff -simple-dffe", "opt_expr",
+           "opt_merge", "opt_clean -purge", "memory_collect", "write_verilog -noattr")
 
+#: Verilator warnings that are no defects here, and why. They stand in the file itself.
 _WAIVERS = {
+    "CASEOVERLAP": "the selects of a case are decoded from one value: one is set",
+    "CMPCONST": "a range check is constant where the range is a power of two",
     "DECLFILENAME": "one file holds all modules",
     "PROCASSINIT": "registers have a value at power-up as well as at reset",
     "SYMRSVDWORD": "a port is called interrupt",
-    "UNUSEDSIGNAL": "a sum's carry is computed and dropped where the bound shows that it is 0",
+    "UNUSEDSIGNAL": "a sum's top bits are dropped where a bound shows that they say nothing",
     "WIDTHEXPAND": "operands are extended to the width of the sum, with their sign",
     "WIDTHTRUNC": "! of a vector compares it with zero",
 }
@@ -172,6 +175,7 @@ class _Emitter:
     def _convert(self, component: wiring.Component) -> tuple[str, frozenset[str], frozenset[int]]:
         """Return a component's RTLIL, with children as instances; its inputs; what it hides."""
         what = type(component).__name__
+        _mark_used(component)
         design = _internals(component).elaborate(_PLATFORM)
         below = self._share(design) if isinstance(design, Module) else frozenset()
         own = ports(component)

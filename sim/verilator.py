@@ -86,7 +86,7 @@ def _build(folder: Path, verilog: str, top: str, ports: Sequence[str], trace: st
     libraries = cocotb_tools.config.libs_dir
     _run([*compiler(), "-o", str(folder / "simulator"), *map(str, sorted(folder.glob("*.o"))),
           *map(str, sorted(runtime.glob("*.o"))), f"-Wl,-rpath,{libraries}", f"-L{libraries}",
-          "-lcocotbvpi_verilator", "-pthread", *sources["options"]["ldflags"]],
+          "-lcocotbvpi_verilator", "-pthread", *sources["options"].get("ldflags", [])],
          "The simulator does not link", log)
     for path in folder.iterdir():
         if path.name not in {"simulator", log.name, design.name}:
