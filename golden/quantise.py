@@ -2,7 +2,8 @@
 
 Activations get one scale and zero point per tensor from the extremes that they take on calibration
 images; normalisations fold into weights and bias; ReLU becomes the lower clamp, and the residual
-addition part of the convolution before it. Nothing is retrained.
+addition part of the convolution before it. Nothing is retrained, but the bias makes up for the mean
+error that rounded weights cause on the calibration images (Nagel et al. 2019, section 4.2).
 """
 
 from collections.abc import Callable
@@ -36,7 +37,6 @@ __all__ = ["LayerCase", "Progress", "folded", "quantise_layer", "quantise_networ
 #: Called with a layer's name when work on it begins.
 Progress = Callable[[str], None]
 
-_SUM_BITS = 40
 Shape = tuple[int, int, int]
 
 
@@ -57,6 +57,20 @@ class LayerCase:
     x: NDArray[np.int8]
     residual: NDArray[np.int8] | None
     scales: dict[str, TensorScale]
+
+
+@dataclass(frozen=True, eq=False)
+class _Calibration:
+    """What calibration images tell, by tensor name.
+
+    ``means`` are the channels' means, (C,); ``first`` the tensors of the first image that were
+    asked for.
+    """
+
+    scales: dict[str, TensorScale]
+    shapes: dict[str, Shape]
+    means: dict[str, NDArray[np.float64]]
+    first: dict[str, NDArray[np.float32]]
 
 
 def folded(node: FloatNode) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -102,7 +116,7 @@ def _tensor_scale(name: str, tensor: Tensor) -> TensorScale:
 
 
 def _layer_weights(
-    node: FloatNode, form: str, options: FormOptions, scale_in: float, scale_out: float,
+    node: FloatNode, form: str, options: FormOptions, sum_bits: int, calibration: _Calibration,
 ) -> tuple[Weights, NDArray[np.float64], NDArray[np.float64]]:
     """Return decomposed weights, the real unit of each filter's sum, and the real bias."""
     weights, bias = folded(node)
@@ -110,12 +124,16 @@ def _layer_weights(
         # As published the last layer is not pruned; nor is the first, whose few inputs all count.
         options = replace(options, zero_fraction=0.0)
     formed = decompose(form, weights, options, layer=node.name)
-    unit = scale_in * formed.scale
-    dead = dead_filters(unit, bias, _SUM_BITS)
+    unit = calibration.scales[node.input].scale * formed.scale
+    dead = dead_filters(unit, bias, sum_bits)
     if dead.any():
         formed = without_filters(formed, dead)
-    constant = ~formed.integer().any(axis=(1, 2, 3))
-    return formed, np.where(constant, constant_unit(scale_out), unit), bias
+    integer = formed.integer()
+    lost = weights - integer * formed.scale[:, None, None, None]
+    bias = bias + lost.sum(axis=(2, 3)) @ calibration.means[node.input]
+    # A filter of zeros may count in any unit: one that is fine enough for its bias.
+    fine = constant_unit(calibration.scales[node.name].scale)
+    return formed, np.where(integer.any(axis=(1, 2, 3)), unit, fine), bias
 
 
 def _geometry(node: FloatNode, shape: Shape) -> tuple[tuple[int, int], int, tuple[int, ...]]:
@@ -136,9 +154,9 @@ def _geometry(node: FloatNode, shape: Shape) -> tuple[tuple[int, int], int, tupl
 
 
 def _integer_layer(
-    node: FloatNode, form: str, options: FormOptions, scales: dict[str, TensorScale],
-    shapes: dict[str, Shape],
+    node: FloatNode, form: str, options: FormOptions, sum_bits: int, calibration: _Calibration,
 ) -> IntegerLayer:
+    scales, shapes = calibration.scales, calibration.shapes
     source, target = scales[node.input], scales[node.name]
     added = scales[node.residual] if node.residual is not None else None
     weights: Weights | None = None
@@ -148,7 +166,7 @@ def _integer_layer(
         unit = np.full(channels, source.scale / (height * width))
         parameters = requantisation(unit, np.zeros(channels), target.scale, None)
     elif node.kind != "max_pool":
-        weights, unit, bias = _layer_weights(node, form, options, source.scale, target.scale)
+        weights, unit, bias = _layer_weights(node, form, options, sum_bits, calibration)
         parameters = requantisation(unit, bias, target.scale, added.scale if added else None)
     kernel, stride, padding = _geometry(node, shapes[node.input])
     top, left, bottom, right = padding
@@ -168,29 +186,28 @@ def _check_images(model: ResNet, images: Tensor) -> None:
                            f"not {tuple(images.shape)}")
 
 
-def _calibrated(
+def _calibrate(
     nodes: list[FloatNode], images: Tensor, last: str, keep: tuple[str | None, ...] = (),
-) -> tuple[dict[str, TensorScale], dict[str, Shape], dict[str, NDArray[np.float32]]]:
-    """Run the images up to layer ``last``; return scales, shapes and first images of ``keep``."""
+) -> _Calibration:
+    """Run the images up to layer ``last``, and keep the first image's tensors named ``keep``."""
     inherited = {node.name: node.input for node in nodes if node.kind == "max_pool"}
-    scales: dict[str, TensorScale] = {}
-    shapes: dict[str, Shape] = {}
-    kept: dict[str, NDArray[np.float32]] = {}
+    result = _Calibration({}, {}, {}, {})
     for name, tensor in run_float(nodes, images):
-        scales[name] = scales[inherited[name]] if name in inherited else _tensor_scale(
-            name, tensor)
+        result.scales[name] = (result.scales[inherited[name]] if name in inherited
+                               else _tensor_scale(name, tensor))
         _, channels, height, width = tensor.shape
-        shapes[name] = (channels, height, width)
+        result.shapes[name] = (channels, height, width)
+        result.means[name] = tensor.double().mean((0, 2, 3)).numpy()
         if name in keep:
-            kept[name] = tensor[0].numpy()
+            result.first[name] = tensor[0].numpy()
         if name == last:
             break
-    return scales, shapes, kept
+    return result
 
 
 def quantise_network(
     model: ResNet, images: Tensor, form: str, options: FormOptions | None = None,
-    progress: Progress | None = None,
+    sum_bits: int = 40, progress: Progress | None = None,
 ) -> IntegerNetwork:
     """Bring a whole network into integers.
 
@@ -202,6 +219,9 @@ def quantise_network(
         For calibration; their size is the network's input size.
     form : str
         Weight form, a key of :data:`smartdeal.golden.decompose.FORMS`.
+    sum_bits : int
+        Bits of a sum, into which every bias must fit: the accelerator's. A filter whose weights
+        vanish beside its bias becomes a constant.
     progress : callable, optional
         Called with each layer's name before its weights are decomposed.
 
@@ -212,18 +232,19 @@ def quantise_network(
     """
     _check_images(model, images)
     nodes = float_graph(model)
-    scales, shapes, _ = _calibrated(nodes, images, nodes[-1].name)
+    calibration = _calibrate(nodes, images, nodes[-1].name)
     integer: list[IntegerNode] = []
     for node in nodes:
         if progress is not None:
             progress(node.name)
-        layer = _integer_layer(node, form, options or FormOptions(), scales, shapes)
+        layer = _integer_layer(node, form, options or FormOptions(), sum_bits, calibration)
         integer.append(IntegerNode(layer, node.input, node.residual))
-    return IntegerNetwork(model.name, tuple(integer), scales)
+    return IntegerNetwork(model.name, tuple(integer), calibration.scales)
 
 
 def quantise_layer(
     model: ResNet, layer: str, images: Tensor, form: str, options: FormOptions | None = None,
+    sum_bits: int = 40,
 ) -> LayerCase:
     """Bring one layer into integers, with the activations that the first image gives it.
 
@@ -243,9 +264,11 @@ def quantise_layer(
     nodes = float_graph(model)
     name = find_layer(model, layer)
     node = next(node for node in nodes if node.name == name)
-    scales, shapes, kept = _calibrated(nodes, images, name, (node.input, node.residual))
-    integer = _integer_layer(node, form, options or FormOptions(), scales, shapes)
-    operands = {tensor: scales[tensor].quantise(values) for tensor, values in kept.items()}
+    calibration = _calibrate(nodes, images, name, (node.input, node.residual))
+    scales = calibration.scales
+    integer = _integer_layer(node, form, options or FormOptions(), sum_bits, calibration)
+    operands = {tensor: scales[tensor].quantise(values)
+                for tensor, values in calibration.first.items()}
     return LayerCase(
         IntegerNode(integer, node.input, node.residual), operands[node.input],
         operands[node.residual] if node.residual is not None else None,

@@ -15,7 +15,7 @@ from smartdeal.golden.checkpoints import load_trained, noise_images, seeded_weig
 from smartdeal.golden.decompose import FormOptions, decompose
 from smartdeal.golden.fashion import CLASSES, calibration_images, sample_images
 from smartdeal.golden.formats import REQUANTISE
-from smartdeal.golden.graph import FloatNode, float_graph
+from smartdeal.golden.graph import FloatNode, float_graph, run_float
 from smartdeal.golden.integer import evaluate, run_network
 from smartdeal.golden.layers import TensorScale
 from smartdeal.golden.networks import NetworkError, ResNet, build_network
@@ -143,6 +143,24 @@ def test_zero_vectors_spare_the_first_and_the_last_layer() -> None:
             zeros = float(np.mean(node.layer.weights.integer() == 0))
             spared = node.layer.name in ("conv1", "fc")
             assert zeros < 0.2 if spared else zeros > 0.4, node.layer.name
+
+
+def test_bias_makes_up_for_the_mean_error_of_the_weights() -> None:
+    model, images = seeded("resnet20", 32)
+    network = quantise_network(model, images, "deepshift", FormOptions(exponents=3))
+    node = float_graph(model)[1]
+    layer = network.nodes[1].layer
+    assert layer.weights is not None
+    assert layer.requantisation is not None
+    weights, bias = folded(node)
+    unit = network.scales[node.input].scale * layer.weights.scale
+    corrected = layer.requantisation.bias * unit
+    values = dict(run_float(float_graph(model)[:1], images))[node.input].double()
+    rebuilt = layer.weights.integer() * layer.weights.scale[:, None, None, None]
+    want = nn.functional.conv2d(values, torch.from_numpy(weights)).mean((0, 2, 3)).numpy() + bias
+    got = nn.functional.conv2d(values, torch.from_numpy(rebuilt)).mean((0, 2, 3)).numpy()
+    # What remains is the border, which the channels' means do not know.
+    assert np.linalg.norm(got + corrected - want) < 0.1 * np.linalg.norm(got + bias - want)
 
 
 def test_dead_filters_become_constants() -> None:
