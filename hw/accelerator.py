@@ -88,6 +88,7 @@ class Accelerator(wiring.Component):
             # activation buffer → array → read-out → activation buffer
             buffer.read_word.eq(issue.read_word),
             buffer.read_lane.eq(issue.read_lane),
+            array.vector.eq(buffer.vector),
             array.coefficients.eq(issue.coefficients),
             array.last.eq(issue.last),
             array.read.eq(readout.array_read),
@@ -97,16 +98,8 @@ class Accelerator(wiring.Component):
             readout.lanes.eq(array.lanes),
             readout.vector.eq(buffer.vector),
         ]
-        for col in range(config.cols):
-            m.d.comb += array.operands[col].eq(buffer.vector[col])
         if config.max_pool:
-            maximum = (control.instruction.flags & LayerFlag.MAX_POOL) != 0
-            m.d.comb += array.maximum.eq(maximum)
-            with m.If(maximum):
-                for col in range(config.cols):
-                    # x + 128, which is not negative: the accumulator starts from 0.
-                    m.d.comb += array.operands[col].eq(
-                        Cat(buffer.vector[col][:-1], ~buffer.vector[col][-1]))
+            m.d.comb += array.maximum.eq((control.instruction.flags & LayerFlag.MAX_POOL) != 0)
         return m
 
     def _plan(self, m, instruction, issue, sequence, readout):

@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
+from smartdeal.golden.formats import ACT_BITS
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.pe import OPERAND_SHAPE, ProcessingRow, coefficient_layout
 
@@ -24,7 +25,8 @@ class ProcessingArray(wiring.Component):
 
     Members
     -------
-    operands : In(ArrayLayout(signed(9), cols))
+    vector : In(ArrayLayout(signed(8), cols))
+        One activation per column.
     coefficients : In(ArrayLayout(coefficient, rows))
     last : In(1)
         The step of this cycle ends a unit of work.
@@ -38,7 +40,7 @@ class ProcessingArray(wiring.Component):
 
     READ_LATENCY = 2
 
-    operands:     data.View
+    vector:       data.View
     coefficients: data.View
     last:         Signal
     read:         Signal
@@ -50,7 +52,7 @@ class ProcessingArray(wiring.Component):
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__({
-            "operands":     In(data.ArrayLayout(OPERAND_SHAPE, config.cols)),
+            "vector":       In(data.ArrayLayout(signed(ACT_BITS), config.cols)),
             "coefficients": In(data.ArrayLayout(coefficient_layout(config.coefficient),
                                                 config.rows)),
             "last":         In(1),
@@ -65,6 +67,16 @@ class ProcessingArray(wiring.Component):
         m = Module()
         config = self.config
 
+        operands = Signal(data.ArrayLayout(OPERAND_SHAPE, config.cols))
+        for col in range(config.cols):
+            m.d.comb += operands[col].eq(self.vector[col])
+        if config.max_pool:
+            with m.If(self.maximum):
+                for col in range(config.cols):
+                    # x + 128, which is not negative: the accumulator starts from 0.
+                    biased = Cat(self.vector[col][:-1], ~self.vector[col][-1])
+                    m.d.comb += operands[col].eq(biased)
+
         # One wide multiplexer per column picks the row, then a narrow one the chunk: about half
         # the cells of a shift chain through the array.
         column = Signal(data.ArrayLayout(signed(config.acc_bits), config.cols))
@@ -75,7 +87,7 @@ class ProcessingArray(wiring.Component):
                 max_pool=config.max_pool)
             rows.append(pe_row)
             m.d.comb += [
-                pe_row.operands.eq(self.operands),
+                pe_row.operands.eq(operands),
                 pe_row.coefficient.eq(self.coefficients[row]),
                 pe_row.last.eq(self.last),
             ]
