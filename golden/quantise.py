@@ -136,21 +136,28 @@ def _layer_weights(
     return formed, np.where(integer.any(axis=(1, 2, 3)), unit, fine), bias
 
 
-def _geometry(node: FloatNode, shape: Shape) -> tuple[tuple[int, int], int, tuple[int, ...]]:
-    """Return kernel, stride and padding (top, left, bottom, right)."""
+def _geometry(
+    node: FloatNode, shape: Shape, output: Shape,
+) -> tuple[tuple[int, int], int, tuple[int, int, int, int]]:
+    """Return kernel, stride and the padding that the kernel reaches (top, left, bottom, right)."""
     module = node.module
     if isinstance(module, nn.Conv2d):
         assert not isinstance(module.padding, str)
-        vertical, horizontal = module.padding
-        kernel = (module.kernel_size[0], module.kernel_size[1])
-        return kernel, module.stride[0], (vertical, horizontal) * 2
-    if isinstance(module, nn.MaxPool2d):
-        size, stride, padding = module.kernel_size, module.stride, module.padding
+        kernel, stride = (module.kernel_size[0], module.kernel_size[1]), module.stride[0]
+        top, left = module.padding
+    elif isinstance(module, nn.MaxPool2d):
+        size, stride, top = module.kernel_size, module.stride, module.padding
         assert isinstance(size, int)
         assert isinstance(stride, int)
-        assert isinstance(padding, int)
-        return (size, size), stride, (padding,) * 4
-    return (shape[1:] if node.kind == "average_pool" else (1, 1)), 1, (0,) * 4
+        assert isinstance(top, int)
+        kernel, left = (size, size), top
+    else:
+        return (shape[1:] if node.kind == "average_pool" else (1, 1)), 1, (0, 0, 0, 0)
+    bottom, right = (
+        max(0, (outputs - 1) * stride + taps - before - inputs)
+        for outputs, taps, before, inputs in zip(
+            output[1:], kernel, (top, left), shape[1:], strict=True))
+    return kernel, stride, (top, left, bottom, right)
 
 
 def _integer_layer(
@@ -168,11 +175,10 @@ def _integer_layer(
     elif node.kind != "max_pool":
         weights, unit, bias = _layer_weights(node, form, options, sum_bits, calibration)
         parameters = requantisation(unit, bias, target.scale, added.scale if added else None)
-    kernel, stride, padding = _geometry(node, shapes[node.input])
-    top, left, bottom, right = padding
+    kernel, stride, padding = _geometry(node, shapes[node.input], shapes[node.name])
     return IntegerLayer(
         name=node.name, kind=node.kind, weights=weights, kernel=kernel, stride=stride,
-        padding=(top, left, bottom, right), input_shape=shapes[node.input],
+        padding=padding, input_shape=shapes[node.input],
         output_shape=shapes[node.name], requantisation=parameters,
         input_zero_point=source.zero_point, output_zero_point=target.zero_point,
         residual_zero_point=added.zero_point if added else 0, residual=added is not None,

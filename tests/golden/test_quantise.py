@@ -134,6 +134,17 @@ def test_one_layer_equals_the_networks() -> None:
         assert set(case.scales) == {node.input, node.residual, layer.name} - {None}
 
 
+def test_padding_is_what_the_kernel_reaches() -> None:
+    model, images = seeded("resnet18", 64)
+    network = quantise_network(model, images, "int8")
+    padding = {node.layer.name: node.layer.padding for node in network.nodes}
+    assert padding["conv1"] == (3, 3, 2, 2)
+    assert padding["maxpool"] == (1, 1, 0, 0)
+    assert padding["layer1.0.conv1"] == (1, 1, 1, 1)
+    assert padding["layer2.0.conv1"] == (1, 1, 0, 0)
+    assert padding["layer2.0.downsample.0"] == (0, 0, 0, 0)
+
+
 def test_zero_vectors_spare_the_first_and_the_last_layer() -> None:
     model, images = seeded("resnet8", 28)
     options = FormOptions(zero_fraction=0.5, group=4)
