@@ -10,7 +10,7 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from smartdeal.compiler.errors import CompileError
+from smartdeal.compiler.errors import CompileError, advice
 from smartdeal.compiler.steps import BasisTable, Block, Lowering
 from smartdeal.golden.formats import ACT_MAX, ACT_MIN, BASIS_SIZE
 from smartdeal.hw.config import AcceleratorConfig
@@ -115,7 +115,8 @@ def _refuse(
     slices = len(lowering.blocks[0])
     if slices > config.max_slices:
         raise CompileError(name, f"its weights take {slices} slices, the accelerator has "
-                           f"max_slices = {config.max_slices}; set max_slices = {slices} or "
+                           f"max_slices = {config.max_slices}; "
+                           f"{advice(config, 'max_slices', slices)} or "
                            "decompose into fewer slices")
     for bits in range(config.acc_bits + 1, _MOST_BITS):
         enough = _pieces(lowering, bits)
@@ -127,7 +128,7 @@ def _refuse(
         f"the reduction takes {sum(pieces)} slices, the accelerator has "
         f"max_slices = {config.max_slices}")
     raise CompileError(name, f"with acc_bits = {config.acc_bits} {found}; "
-                             f"set acc_bits = {bits} or more")
+                             f"{advice(config, 'acc_bits', bits)}")
 
 
 def prove_sums(
@@ -153,7 +154,7 @@ def prove_sums(
     needed = (worst * positions).bit_length() + 1
     if needed > config.sum_bits:
         raise CompileError(name, f"a sum may need {needed} bits, the accelerator has "
-                           f"sum_bits = {config.sum_bits}; set sum_bits = {needed}")
+                           f"sum_bits = {config.sum_bits}; {advice(config, 'sum_bits', needed)}")
 
 
 def _slice_bound(

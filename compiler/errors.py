@@ -1,8 +1,9 @@
 """What the compiler refuses, and what it cannot read."""
 
+from smartdeal.hw.config import AcceleratorConfig, ConfigError
 from smartdeal.hw.isa import ErrorCode
 
-__all__ = ["CompileError", "ImageError", "ProgramFormatError"]
+__all__ = ["CompileError", "ImageError", "ProgramFormatError", "advice"]
 
 
 class CompileError(ValueError):
@@ -19,6 +20,15 @@ class CompileError(ValueError):
 
     def __init__(self, layer: str, problem: str) -> None:
         super().__init__(f"layer {layer!r}: {problem}")
+
+
+def advice(config: AcceleratorConfig, parameter: str, value: int) -> str:
+    """Return what to do about a parameter that is too small: set it, if it may have the value."""
+    try:
+        config.replace(**{parameter: value})
+    except ConfigError:
+        return f"no accelerator has {parameter} = {value}: make the layer smaller"
+    return f"set {parameter} = {value}"
 
 
 class ImageError(ValueError):

@@ -69,6 +69,12 @@ def compile_layer(layer: IntegerLayer, config: AcceleratorConfig) -> Program:
 def _check_layer(layer: IntegerLayer) -> None:
     """Refuse what the array does not compute, and shapes that contradict each other."""
     name = layer.name
+    pool = layer.kind in ("max_pool", "average_pool")
+    if (layer.weights is None) != pool:
+        raise CompileError(name, f"a layer of kind {layer.kind!r} must have "
+                                 f"{'no ' if pool else ''}weights")
+    if layer.requantisation is None and layer.kind != "max_pool":
+        raise CompileError(name, f"a layer of kind {layer.kind!r} must have a requantisation")
     if layer.stride not in (1, 2):
         raise CompileError(name, f"stride must be 1 or 2, not {layer.stride}")
     if min(*layer.padding, 0) < 0:
@@ -86,10 +92,8 @@ def _check_layer(layer: IntegerLayer) -> None:
                     (width + left + right - kw) // layer.stride + 1)
     if min(expected) < 1 or layer.output_shape != expected:
         raise CompileError(name, f"output shape must be {expected}, not {layer.output_shape}")
-    if layer.kind == "max_pool" and layer.residual:
-        raise CompileError(name, "a max_pool layer must not have a residual")
-    if layer.kind == "average_pool" and layer.residual:
-        raise CompileError(name, "an average_pool layer must not have a residual")
+    if pool and layer.residual:
+        raise CompileError(name, f"a layer of kind {layer.kind!r} must not have a residual")
     if layer.weights is not None:
         weights = (layer.weights.shape[1], *layer.weights.shape[2:])
         if weights != (channels, *layer.kernel):
@@ -166,5 +170,5 @@ def _part(
         rows=1 if reduce else rows, first_channel=channels.start, channels=len(channels),
         width=1 if reduce else layout.out_width, skip=0 if reduce else skip,
         input_words=tiling.input_words, channel_words=tiling.out_words, residual=layer.residual,
-        residual_fill=layer.residual_zero_point, stored_steps=stored,
-        executed_steps=stored * tiles)
+        residual_fill=layer.residual_zero_point, output_shape=layer.output_shape,
+        stored_steps=stored, executed_steps=stored * tiles)

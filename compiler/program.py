@@ -45,6 +45,8 @@ class Part:
     residual : bool
     residual_fill : int
         Byte between the rows of a residual.
+    output_shape : (M, Ho, Wo)
+        Of the whole layer.
     stored_steps : int
         Steps in the weight buffer.
     executed_steps : int
@@ -64,6 +66,7 @@ class Part:
     channel_words: int
     residual: bool
     residual_fill: int
+    output_shape: tuple[int, int, int]
     stored_steps: int
     executed_steps: int
 
@@ -103,6 +106,9 @@ class Part:
         if (residual is not None) != self.residual:
             raise ValueError(f"Residual must be {'given' if self.residual else 'None'} for this "
                              "program")
+        if residual is not None and residual.shape != self.output_shape:
+            raise ValueError(f"Residual must have shape {self.output_shape}, not "
+                             f"{residual.shape}")
         words = self.input_words + (self.output_words if residual is not None else 0)
         data = np.full(words * self.config.cols, self.layout.fill, np.int8)
         window = self.layout.pack(x, self.first_row)
@@ -210,7 +216,8 @@ class Program:
             with container.reading(f"part {number}"):
                 kernel_h, kernel_w = map(int, values["layout"]["kernel"])
                 layout = InputLayout(**{**values["layout"], "kernel": (kernel_h, kernel_w)})
-                parts.append(Part(**{**values, "layout": layout}, image=image, config=config))
+                values = {**values, "layout": layout, "output_shape": (m, height, width)}
+                parts.append(Part(**values, image=image, config=config))
         return cls(name=name, config=config, output_shape=(m, height, width), parts=tuple(parts))
 
     def save(self, path: Path) -> None:
@@ -233,5 +240,6 @@ class Program:
 def _part_fields(part: Part) -> dict[str, Any]:
     """Return what the manifest says about a part: all but image and configuration."""
     values = {field.name: getattr(part, field.name) for field in fields(part)}
-    del values["image"], values["config"]
+    for shared in ("image", "config", "output_shape"):
+        del values[shared]
     return {**values, "layout": asdict(part.layout)}

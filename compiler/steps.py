@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from smartdeal.compiler.errors import CompileError
+from smartdeal.compiler.errors import CompileError, advice
 from smartdeal.golden.formats import BASIS_SIZE
 from smartdeal.golden.forms import BasisWeights, TermWeights
 from smartdeal.golden.layers import IntegerLayer
@@ -96,8 +96,7 @@ def lower(layer: IntegerLayer, config: AcceleratorConfig) -> Lowering:
     if layer.kind in ("max_pool", "average_pool"):
         return _lower_pool(layer, config)
     weights = layer.weights
-    if weights is None:
-        raise CompileError(layer.name, f"a layer of kind {layer.kind!r} must have weights")
+    assert weights is not None  # only pools have none
     _check_exponents(layer, weights.sign, weights.exponent, config)
     if isinstance(weights, TermWeights):
         return _lower_terms(weights, config)
@@ -115,12 +114,14 @@ def _check_exponents(
         raise CompileError(layer.name, "a sign must be -1, 0 or 1, not "
                                        f"{int(sign[np.abs(sign) > 1].flat[0])}")
     used = exponent[sign != 0]
-    wrong = used[(used < 0) | (used >= config.exponents)]
-    if len(wrong):
+    if np.any(used < 0):
+        raise CompileError(layer.name, f"an exponent must not be negative, not {used.min()}")
+    most = int(used.max(initial=0))
+    if most >= config.exponents:
         raise CompileError(
-            layer.name, f"a coefficient has exponent {int(wrong[0])}, the configuration has "
-            f"exponents 0 to {config.exponents - 1}; set exponents = {int(wrong.max()) + 1} or "
-            "decompose with fewer")
+            layer.name, f"a coefficient has exponent {most}, the configuration has exponents 0 to "
+            f"{config.exponents - 1}; {advice(config, 'exponents', most + 1)} or decompose with "
+            "fewer")
 
 
 def _check_basis(

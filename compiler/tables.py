@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from smartdeal.compiler.errors import CompileError
+from smartdeal.compiler.errors import CompileError, advice
 from smartdeal.compiler.steps import BasisTable, Block
 from smartdeal.golden.formats import REQUANTISE
 from smartdeal.golden.layers import IntegerLayer, Requantisation
@@ -60,13 +60,12 @@ def requantisation(layer: IntegerLayer, config: AcceleratorConfig) -> Requantisa
         # acc is max(x) + 128 and the result is max(x), exactly.
         return _uniform(channels, bias=-128, multiplier=2, shift=1)
     given = layer.requantisation
-    if given is None:
-        raise CompileError(layer.name, f"a layer of kind {layer.kind!r} must have a "
-                                       "requantisation")
+    assert given is not None  # only max_pool has none
+    _check(layer.name, given, channels, config)
     if layer.kind == "average_pool":
         weight_sum = np.full(channels, layer.input_shape[1] * layer.input_shape[2], np.int64)
     else:
-        assert layer.weights is not None  # steps.lower refused the layer
+        assert layer.weights is not None
         weight_sum = layer.weights.integer().sum(axis=(1, 2, 3))
     result = Requantisation(
         given.bias - layer.input_zero_point * weight_sum, given.multiplier,
@@ -98,10 +97,11 @@ def _check(
                                      f"not {values.shape}")
         wrong = values[(values < low) | (values > high)]
         if len(wrong):
-            more = (f"; set sum_bits = {int(wrong[0]).bit_length() + 1} or more"
-                    if field == "bias" else "; choose a coarser scale")
+            value = int(wrong[0])
+            todo = (advice(config, "sum_bits", (value ^ value >> 63).bit_length() + 1)
+                    if field == "bias" else "choose another scale")
             raise CompileError(name, f"requantisation {field} must be from {low} to {high}, "
-                                     f"not {int(wrong[0])}{more}")
+                                     f"not {value}; {todo}")
 
 
 def pack_channels(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NoReturn
 
-from smartdeal.compiler.errors import CompileError
+from smartdeal.compiler.errors import CompileError, advice
 from smartdeal.compiler.layout import InputLayout
 from smartdeal.compiler.steps import Lowering
 from smartdeal.compiler.tables import unit_steps
@@ -161,7 +161,7 @@ def _check_group(work: _Plan) -> None:
         if needed > getattr(config, parameter):
             raise CompileError(name, f"one group of {work.lowering.group} output channels takes "
                                f"{needed} {what}, the accelerator has {parameter} = "
-                               f"{getattr(config, parameter)}; set {parameter} = {needed}")
+                               f"{getattr(config, parameter)}; {advice(config, parameter, needed)}")
 
 
 def _refuse(work: _Plan, rows: int) -> NoReturn:
@@ -177,4 +177,4 @@ def _refuse(work: _Plan, rows: int) -> NoReturn:
     raise CompileError(
         work.layer.name, f"{rows} output row(s) of {channels} channels take {needed} words of the "
         f"activation buffer, the accelerator has activation_words = "
-        f"{work.config.activation_words}; set activation_words = {needed}")
+        f"{work.config.activation_words}; {advice(work.config, 'activation_words', needed)}")

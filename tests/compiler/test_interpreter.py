@@ -200,14 +200,18 @@ def configurations() -> list[AcceleratorConfig]:
     ]
 
 
+def load_and_run(interpreter: Interpreter, image: bytes) -> None:
+    interpreter.load(image)
+    interpreter.run()
+
+
 @pytest.mark.parametrize("config", configurations(), ids=lambda c: f"{c.rows}x{c.cols}")
 def test_bad_images(config: AcceleratorConfig) -> None:
     good = draw_image(np.random.default_rng(1), config)
     interpreter = Interpreter(config)
     for name, image, code in bad_images(config):
         with pytest.raises(ProgramError) as caught:
-            interpreter.load(image)
-            interpreter.run()
+            load_and_run(interpreter, image)
         assert caught.value.code == code, name
         interpreter.clear()
         interpreter.load(good)
