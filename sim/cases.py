@@ -281,7 +281,7 @@ def tighten(
     for name, least in (("activation_words", 16), ("weight_steps", 16), ("basis_entries", 16),
                         ("channel_entries", 16), ("acc_bits", 16)):
         value = getattr(config, name)
-        smaller = config.replace(**{name: int(rng.integers(least, value + 1))})
+        smaller = config.replace(**{name: int(least * (value / least) ** rng.random())})
         try:
             compile_layer(layer, smaller)
         except CompileError:
