@@ -82,6 +82,7 @@ class Port:
 
 def ports(component: wiring.Component) -> list[Port]:
     """Return the ports of a component in the order of its signature, without clock and reset."""
+    _mark_used(component)  # who asks only for ports need not elaborate
     result = []
     for path, member, value in component.signature.flatten(component):
         cast = Value.cast(value)
@@ -175,7 +176,6 @@ class _Emitter:
     def _convert(self, component: wiring.Component) -> tuple[str, frozenset[str], frozenset[int]]:
         """Return a component's RTLIL, with children as instances; its inputs; what it hides."""
         what = type(component).__name__
-        _mark_used(component)
         design = _internals(component).elaborate(_PLATFORM)
         below = self._share(design) if isinstance(design, Module) else frozenset()
         own = ports(component)
@@ -214,7 +214,6 @@ class _Emitter:
 
 def _instance(record: _Record, component: wiring.Component) -> Instance:
     """Return an instance of a module, wired to the signals of a component."""
-    _mark_used(component)
     connections: list[tuple[str, str, Value]] = [
         ("i" if port.direction == "input" else "o", port.name, port.value)
         for port in ports(component)

@@ -1,0 +1,36 @@
+"""``smartdeal generate``: write the Verilog of an accelerator."""
+
+from pathlib import Path
+
+import click
+
+from smartdeal.cli.options import configuration_options
+from smartdeal.cli.output import stages, write_text
+from smartdeal.hw.config import AcceleratorConfig
+
+__all__ = ["generate"]
+
+_EPILOG = """\b
+Examples:
+  smartdeal generate --rows 16 --cols 32 -o build/
+  smartdeal generate --config large.toml --name large
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path),
+              default=Path("build"), show_default=True, help="Folder for the two files.")
+@click.option("--name", default="smartdeal", show_default=True,
+              help="Name of the top module and of the files.")
+@configuration_options
+def generate(config: AcceleratorConfig, output: Path, name: str) -> None:
+    """Write NAME.v, the whole accelerator, and NAME.json, which describes it."""
+    from smartdeal.hw.description import describe, generate_verilog, to_json
+
+    with stages() as tell:
+        tell("generate", 0.0)
+        verilog = generate_verilog(config, name)
+    description = to_json(describe(config, name))
+    for path, text in ((output / f"{name}.v", verilog), (output / f"{name}.json", description)):
+        write_text(path, text)
+        click.echo(f"{path}: {text.count(chr(10)):,} lines")

@@ -1,0 +1,61 @@
+"""Options that several subcommands share."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from smartdeal.hw.config import AcceleratorConfig
+
+__all__ = ["CONFIGURATION_HELP", "configuration_options"]
+
+#: Help of every parameter of a configuration; a test holds it against the class.
+CONFIGURATION_HELP = {
+    "rows": "PE rows, 2…128: filters, or three rows per filter with a basis.",
+    "cols": "PE columns, 2…128: pixels.",
+    "exponents": "Exponents of a coefficient ±2^e.",
+    "acc_bits": "Bits of a PE accumulator.",
+    "sum_bits": "Bits of a sum behind the basis stage.",
+    "drain_lanes": "Columns read out per cycle; 0 chooses.",
+    "max_slices": "Slices of one reduction.",
+    "activation_words": "Words of the activation buffer; 0 means 512 KiB.",
+    "weight_steps": "Steps in the weight buffer.",
+    "channel_entries": "Entries of the requantisation table.",
+    "basis_entries": "Entries of the basis memory.",
+    "program_words": "Words of instruction memory.",
+    "host_bits": "Bits of the load and store streams: 32, 64, 128 or 256.",
+    "basis": "Basis stage, for the SmartDeal form.",
+    "max_pool": "Max pooling.",
+    "residual": "Residual addition.",
+    "reduce": "Global average pooling.",
+}
+
+
+def configuration_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command ``--config`` and an option per parameter; it gets ``config``."""
+    names = [field.name for field in fields(AcceleratorConfig)]
+
+    @functools.wraps(function)
+    def wrapper(config_file: Path | None, **arguments: Any) -> Any:
+        given = {name: arguments.pop(name) for name in names}
+        given = {name: value for name, value in given.items() if value is not None}
+        config = (AcceleratorConfig.from_toml(config_file, **given) if config_file is not None
+                  else AcceleratorConfig(**given))
+        return function(config=config, **arguments)
+
+    decorated = wrapper
+    for field in reversed(fields(AcceleratorConfig)):
+        option = "--" + field.name.replace("_", "-")
+        text = CONFIGURATION_HELP[field.name]
+        if field.type is int:
+            shown = f"{text}  [default: {field.default}]"
+            decorate = click.option(option, type=int, default=None, help=shown)
+        else:
+            decorate = click.option(f"{option}/--no-{option[2:]}", default=None, help=text)
+        decorated = decorate(decorated)
+    file_type = click.Path(dir_okay=False, path_type=Path)
+    return click.option("--config", "config_file", type=file_type, metavar="FILE.toml",
+                        help="Configuration file; options override it.")(decorated)

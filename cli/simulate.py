@@ -1,0 +1,162 @@
+"""``smartdeal simulate``: run a network's layers on the accelerator and compare everything."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.table import Table
+
+from smartdeal.cli.options import configuration_options
+from smartdeal.cli.output import console, stages, write_text
+from smartdeal.hw.config import AcceleratorConfig
+
+if TYPE_CHECKING:  # what simulation needs takes seconds to import
+    from smartdeal.sim.simulate import LayerReport
+
+__all__ = ["simulate"]
+
+_EPILOG = """\b
+NET is one of resnet8, resnet20, resnet18, resnet34 and resnet50. The exit code is 0 only if every
+byte and every cycle is equal, 1 if not, and 2 if something cannot be run.
+\b
+Examples:
+  smartdeal simulate resnet8
+  smartdeal simulate resnet18 --layer layer1.0.conv1 --rows 9 --cols 8 --zero-fraction 0.6
+  smartdeal simulate resnet20 --form deepshift --engine interpreter
+  smartdeal simulate resnet8 --layer fc --waves fc.vcd
+"""
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("net")
+@click.option("--layer", "layers", multiple=True, metavar="NAME",
+              help="Only this layer, by its torch name; may be repeated.")
+@click.option("--form", default="smartdeal", show_default=True,
+              help="Weight form: smartdeal, deepshift, shift2 or int8.")
+@click.option("--zero-fraction", type=float, default=0.0, show_default=True,
+              help="Fraction of each layer's vectors that are zeroed (smartdeal).")
+@click.option("--weights", type=_FILE, metavar="FILE",
+              help="Checkpoint with torchvision's parameter names, .pt, .pth or .npz.")
+@click.option("--engine", type=click.Choice(("rtl", "interpreter")), default="rtl",
+              show_default=True, help="What runs the program, beside the integer network.")
+@click.option("--sim", "simulator", type=click.Choice(("verilator", "icarus")),
+              default="verilator", show_default=True, help="Simulator of the Verilog.")
+@click.option("--idle", type=click.FloatRange(0, 1, max_open=True), default=0.0,
+              show_default=True, help="Probability of an idle cycle on the host's streams.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
+              help="Of seeded weights, images and idle cycles.")
+@click.option("--waves", type=_FILE, metavar="FILE", help="Write a waveform, .vcd or .fst.")
+@click.option("--program", type=_FILE, metavar="FILE.sdp",
+              help="Save the compiled program of the one layer.")
+@click.option("--json", "json_file", type=_FILE, metavar="FILE", help="Write the table as JSON.")
+@configuration_options
+def simulate(
+    config: AcceleratorConfig, net: str, layers: tuple[str, ...], form: str,
+    zero_fraction: float, weights: Path | None, engine: Any, simulator: Any, idle: float,
+    seed: int, waves: Path | None, program: Path | None, json_file: Path | None,
+) -> int:
+    """Run the layers of NET bit by bit and cycle by cycle, and compare."""
+    if program is not None and len(layers) != 1:
+        raise click.UsageError("--program needs exactly one --layer")
+    if waves is not None and engine == "interpreter":
+        raise click.UsageError("--waves needs --engine rtl")
+    with stages() as tell:
+        from smartdeal.sim.simulate import simulate_layers
+        from smartdeal.sim.workload import prepare
+
+        names: list[str] = []
+
+        def decomposed(name: str) -> None:
+            names.append(name)
+            tell("quantise", 1 - 0.9 ** len(names))  # the number of layers is not known yet
+
+        work = prepare(net, config, layers=layers, form=form, zero_fraction=zero_fraction,
+                       weights=weights, seed=seed, progress=decomposed)
+        tell("quantise", 1.0)
+        programs: list[Any] = []
+        reports = simulate_layers(work.layers, config, engine=engine, simulator=simulator,
+                                  waves=waves, idle=idle, seed=seed, progress=tell,
+                                  programs=programs)
+    if program is not None:
+        programs[0].save(program)
+    if json_file is not None:
+        write_text(json_file, json.dumps(_as_json(reports, config, net, form), indent=2) + "\n")
+    out = console()
+    title = f"{net}, {form}, {config.rows}×{config.cols} array; {work.source}"
+    out.print(_table(reports, title))
+    if work.answer:
+        out.print(work.answer)
+    good, verdict = _verdict(reports)
+    out.print(verdict, soft_wrap=True)
+    return 0 if good else 1
+
+
+def _table(reports: "list[LayerReport]", title: str) -> Table:
+    table = Table(title=title, show_footer=len(reports) > 1)
+    rtl = [report.measured for report in reports if report.measured is not None]
+    predicted = sum(report.predicted.total for report in reports)
+    measured = sum(cycles.total for cycles in rtl)
+    busy = sum(report.predicted.busy for report in reports)
+    table.add_column("layer", "total", overflow="fold")
+    for name, footer in (
+        ("MACs", f"{sum(report.macs for report in reports):,}"),
+        ("non-zero terms", f"{sum(report.nonzero_terms for report in reports):,}"),
+        ("cycles in RTL", f"{measured:,}" if rtl else "–"),
+        ("cycles predicted", f"{predicted:,}"),
+        ("array busy", f"{busy / predicted:.1%}"),
+    ):
+        table.add_column(name, footer, justify="right")
+    table.add_column("bit-exact", "yes" if all(report.bit_exact for report in reports) else "NO")
+    for report in reports:
+        cycles = report.measured
+        table.add_row(
+            report.name, f"{report.macs:,}", f"{report.nonzero_terms:,}",
+            f"{cycles.total:,}" if cycles else "–", f"{report.predicted.total:,}",
+            f"{report.busy:.1%}", "yes" if report.bit_exact else "NO")
+    return table
+
+
+def _verdict(reports: "list[LayerReport]") -> tuple[bool, str]:
+    """Return whether all is equal, and the one line that says so."""
+    total = sum(report.bytes_compared for report in reports)
+    for report in reports:
+        if report.failure:
+            return False, f"FAILED: {report.name} {report.failure}"
+        if not report.bit_exact:
+            return False, (f"FAILED: {report.name} has {report.bytes_wrong:,} wrong bytes of "
+                           f"{report.bytes_compared:,}")
+        if not report.cycle_exact:
+            return False, (f"FAILED: {report.name} counted {report.measured}, overhead "
+                           f"{report.overhead}, but {report.predicted} was predicted")
+    layers = f"{len(reports)} layer{'s' if len(reports) > 1 else ''}"
+    if reports[0].measured is None:
+        return True, f"OK: {layers}, {total:,} bytes equal in integer network and interpreter"
+    cycles = sum(report.predicted.total for report in reports)
+    return True, (f"OK: {layers}, all {total:,} bytes equal in integer network, interpreter and "
+                  f"RTL, all {cycles:,} cycles as predicted")
+
+
+def _as_json(
+    reports: "list[LayerReport]", config: AcceleratorConfig, net: str, form: str,
+) -> dict[str, Any]:
+    def cycles(report: "LayerReport", measured: bool) -> dict[str, int] | None:
+        values = report.measured if measured else report.predicted
+        return values and {
+            "total": values.total, "busy": values.busy, "stall_drain": values.stall_drain,
+            "stall_residual": values.stall_residual, "overhead": values.overhead}
+
+    return {
+        "network": net, "form": form, "configuration": config.as_dict(),
+        "equal": _verdict(reports)[0],
+        "layers": [{
+            "name": report.name, "kind": report.kind, "macs": report.macs,
+            "nonzero_terms": report.nonzero_terms, "parts": report.parts,
+            "cycles_rtl": cycles(report, True), "cycles_predicted": cycles(report, False),
+            "bytes_compared": report.bytes_compared, "bytes_wrong": report.bytes_wrong,
+            "bit_exact": report.bit_exact, "cycle_exact": report.cycle_exact,
+            "failure": report.failure,
+        } for report in reports],
+    }

@@ -1,0 +1,110 @@
+"""The layers of a built-in network with real operands, ready to be run."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from smartdeal.golden.checkpoints import load_trained, load_weights, noise_images, seeded_weights
+from smartdeal.golden.fashion import CLASSES, calibration_images, sample_images
+from smartdeal.golden.integer import run_network
+from smartdeal.golden.layers import IntegerNetwork
+from smartdeal.golden.networks import build_network
+from smartdeal.golden.options import FormOptions
+from smartdeal.golden.quantise import quantise_layer, quantise_network
+from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.sim.simulate import LayerWork
+
+__all__ = ["Workload", "prepare"]
+
+#: The network that comes with trained weights and real images.
+_TRAINED = "resnet8"
+_NOISE_IMAGES = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Workload:
+    """Layers to run.
+
+    Parameters
+    ----------
+    layers : tuple of LayerWork
+    source : str
+        Where weights and activations come from.
+    answer : str
+        What the integer network says about the image, if it is a real one and all layers run.
+    """
+
+    layers: tuple[LayerWork, ...]
+    source: str
+    answer: str = ""
+
+
+def prepare(
+    network: str, config: AcceleratorConfig, *, layers: Sequence[str] = (),
+    form: str = "smartdeal", zero_fraction: float = 0.0, weights: Path | None = None,
+    seed: int = 0, progress: Callable[[str], None] | None = None,
+) -> Workload:
+    """Bring a network, or some of its layers, into integers.
+
+    Parameters
+    ----------
+    network : str
+        A key of :data:`smartdeal.golden.networks.NETWORKS`.
+    config : AcceleratorConfig
+        Sets exponents, width of the sums, and how many filters share zero vectors.
+    layers : sequence of str
+        Torch names; all layers of the network if empty.
+    form : str
+        A key of :data:`smartdeal.golden.decompose.FORMS`.
+    zero_fraction : float
+        Fraction of each layer's vectors that are zeroed.
+    weights : Path or None
+        A checkpoint. Without it, ``resnet8`` is the trained one of the package, and others get
+        seeded weights.
+    seed : int
+        Of seeded weights and images.
+    progress : callable, optional
+        Called with each layer's name.
+
+    Raises
+    ------
+    NetworkError, FormError
+        If network, layer, checkpoint or form cannot be used.
+    """
+    model = build_network(network)
+    options = FormOptions(exponents=config.exponents, zero_fraction=zero_fraction,
+                          group=max(1, config.filters_per_group))
+    source = f"weights of {weights}" if weights else f"seeded weights ({seed})"
+    if weights is not None:
+        load_weights(model, weights)
+    elif network == _TRAINED:
+        load_trained(model)
+        source = "trained weights"
+    else:
+        seeded_weights(model, seed)
+    if network == _TRAINED:
+        calibration = calibration_images()
+        source += ", Fashion-MNIST image"
+    else:
+        calibration = noise_images(model.spec.input_shape, _NOISE_IMAGES, seed)
+        source += ", seeded image"
+    if layers:
+        work = []
+        for name in layers:
+            if progress is not None:
+                progress(name)
+            case = quantise_layer(model, name, calibration, form, options, config.sum_bits)
+            work.append(LayerWork(case.node.layer, case.x, case.residual))
+        return Workload(tuple(work), source)
+    integer = quantise_network(model, calibration, form, options, config.sum_bits, progress)
+    images, labels = sample_images() if network == _TRAINED else (calibration, [])
+    image = integer.scales[IntegerNetwork.IMAGE].quantise(images[0].numpy())
+    tensors = run_network(integer, image)
+    answer = ""
+    if labels:
+        guess = int(tensors[integer.nodes[-1].layer.name].argmax())
+        answer = f"test image: {CLASSES[labels[0]]}; the network says: {CLASSES[guess]}"
+    return Workload(tuple(
+        LayerWork(node.layer, tensors[node.input],
+                  tensors[node.residual] if node.residual is not None else None)
+        for node in integer.nodes), source, answer)
