@@ -25,7 +25,7 @@ _VERILATOR = (
     "-cc", "--exe", "--vpi", "--make", "json", "--quiet", "--prefix", "Vtop",
     "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert",
     "--timescale", "1ns/1ns",
-    "-Wno-lint",  # a test of its own lints; here it would only print
+    "-Wno-lint", "-Wno-fatal",  # a test of its own lints; here warnings only go to the log
 )
 _CXX = ("-std=gnu++17", "-pipe", "-w", "-pthread", "-DVERILATOR=1", "-DVM_COVERAGE=0",
         "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE_SAIF=0")

