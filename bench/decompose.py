@@ -25,7 +25,7 @@ def _main() -> None:
         load_trained(model)
     else:
         seeded_weights(model, _SEED)
-    nodes = [node for node in float_graph(model) if node.kind in ("conv", "linear")]
+    nodes = [node for node in float_graph(model).nodes if node.kind in ("conv", "linear")]
     weights = {node.name: folded(node)[0] for node in nodes}
     seconds = dict.fromkeys(FORMS, 0.0)
     print(f"{'relative weight error':28}", *(f"{form:>10}" for form in FORMS))

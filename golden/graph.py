@@ -1,55 +1,203 @@
-"""A residual network as a list of layers to execute, with floating-point evaluation."""
+"""A residual network as a list of layers to execute, with floating-point evaluation.
+
+The graph holds plain tensors and knows nothing of where they come from: the built-in networks and
+the importers both produce it, and quantisation takes it.
+"""
 
 import difflib
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from smartdeal.golden.layers import IntegerNetwork, LayerKind
 from smartdeal.golden.networks import NetworkError, ResNet
 
-__all__ = ["FloatNode", "find_layer", "float_graph", "layer_names", "run_float"]
+__all__ = [
+    "FloatGraph", "FloatNode", "Network", "Normalisation", "Padding", "Shape", "find_layer",
+    "float_graph", "layer_names", "reached_padding", "run_float",
+]
 
 _IMAGE = IntegerNetwork.IMAGE
 
+#: (channels, height, width)
+Shape = tuple[int, int, int]
+#: (top, left, bottom, right)
+Padding = tuple[int, int, int, int]
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Normalisation:
+    """Batch normalisation in inference: gamma · (x - mean) / √(variance + eps) + beta.
+
+    Parameters
+    ----------
+    gamma, beta, mean, variance : float32 tensors, (M,)
+    eps : float
+    """
+
+    gamma: Tensor
+    beta: Tensor
+    mean: Tensor
+    variance: Tensor
+    eps: float
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class FloatNode:
     """One layer as the accelerator runs it: normalisation, residual and ReLU belong to it.
 
     Parameters
     ----------
     name : str
-        Torch name of the convolution, linear layer or pool; also the output tensor's.
-    kind : LayerKind
-    module : nn.Module
-    norm : nn.BatchNorm2d or None
-    relu : bool
+        Of the layer, and of its output tensor.
+    kind : "conv", "linear", "max_pool" or "average_pool"
+        An average pool covers the whole map.
     input, residual : str
         Names of the operand tensors; ``residual`` may be None.
+    relu : bool
+    weights : float32 tensor, (M, C, kh, kw), or None
+        None for the pools; a linear layer has kh = kw = 1.
+    bias : float32 tensor, (M,), or None
+    norm : Normalisation or None
+        Comes after the bias and before the residual.
+    kernel : (kh, kw)
+        Not used by an average pool.
+    stride : int
+    padding : (top, left, bottom, right)
+        Zeros around the input of a convolution; a maximum does not see them.
+    exact : bool
+        Weights are 0, 1 or -1 and stay so in every form: an identity that subsamples, or adds
+        channels of zeros.
     """
 
     name: str
     kind: LayerKind
-    module: nn.Module
-    norm: nn.BatchNorm2d | None
-    relu: bool
     input: str
     residual: str | None = None
+    relu: bool = False
+    weights: Tensor | None = None
+    bias: Tensor | None = None
+    norm: Normalisation | None = None
+    kernel: tuple[int, int] = (1, 1)
+    stride: int = 1
+    padding: Padding = (0, 0, 0, 0)
+    exact: bool = False
 
     def forward(self, x: Tensor, residual: Tensor | None) -> Tensor:
         """Evaluate in floating point: (B, C, H, W) to (B, M, H', W')."""
-        if self.kind == "linear":
-            x = self.module(torch.flatten(x, 1))[:, :, None, None]
-        else:
-            x = self.module(x)
+        x = self._operation(x)
         if self.norm is not None:
-            x = self.norm(x)
+            x = functional.batch_norm(x, self.norm.mean, self.norm.variance, self.norm.gamma,
+                                      self.norm.beta, eps=self.norm.eps)
         if residual is not None:
             x = x + residual
         return x.relu() if self.relu else x
+
+    def _operation(self, x: Tensor) -> Tensor:
+        if self.kind == "average_pool":
+            return functional.adaptive_avg_pool2d(x, 1)
+        top, left, bottom, right = self.padding
+        if self.kind == "max_pool":
+            x = functional.pad(x, (left, right, top, bottom), value=-torch.inf)
+            return functional.max_pool2d(x, self.kernel, self.stride)
+        assert self.weights is not None  # only pools have none
+        if self.kind == "linear":
+            flat = functional.linear(torch.flatten(x, 1), self.weights[:, :, 0, 0], self.bias)
+            return flat[:, :, None, None]
+        if (top, left) != (bottom, right):
+            x, top, left = functional.pad(x, (left, right, top, bottom)), 0, 0
+        return functional.conv2d(x, self.weights, self.bias, self.stride, (top, left))
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return the output's shape for an input's.
+
+        Raises
+        ------
+        NetworkError
+            If the layer does not take such an input.
+        """
+        channels, height, width = shape
+        if self.weights is not None:
+            if self.weights.shape[1] != channels:
+                raise NetworkError(f"{self.name}: input must have {self.weights.shape[1]} "
+                                   f"channels, not {channels}")
+            channels = len(self.weights)
+        if self.kind == "average_pool":
+            return channels, 1, 1
+        if self.kind == "linear" and (height, width) != (1, 1):
+            raise NetworkError(f"{self.name}: input must be a vector, not a map of "
+                               f"{height}×{width}")
+        top, left, bottom, right = self.padding
+        rows = (height + top + bottom - self.kernel[0]) // self.stride + 1
+        columns = (width + left + right - self.kernel[1]) // self.stride + 1
+        if rows < 1 or columns < 1:
+            raise NetworkError(f"{self.name}: input must be at least as large as the kernel of "
+                               f"{self.kernel[0]}×{self.kernel[1]}, not {height}×{width}")
+        return channels, rows, columns
+
+
+@dataclass(frozen=True, eq=False)
+class FloatGraph:
+    """A network in floating point.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    nodes : tuple of FloatNode
+        In an order of execution. The last is the output.
+    input_shape : (channels, height, width)
+    notes : tuple of str
+        What an importer changed that the user should know, a sentence each.
+    """
+
+    name: str
+    nodes: tuple[FloatNode, ...]
+    input_shape: Shape
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def shapes(self) -> dict[str, Shape]:
+        """Shapes of all tensors by name, the image's included.
+
+        Raises
+        ------
+        NetworkError
+            If two layers do not fit together, naming the second.
+        """
+        shapes = {_IMAGE: self.input_shape}
+        for node in self.nodes:
+            shape = node.output_shape(shapes[node.input])
+            if node.residual is not None and shapes[node.residual] != shape:
+                raise NetworkError(f"{node.name}: residual must have the output's shape {shape}, "
+                                   f"not {shapes[node.residual]}")
+            shapes[node.name] = shape
+        return shapes
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Map images, (B, C, H, W), to logits, (B, classes)."""
+        _, output = deque(run_float(self.nodes, images), maxlen=1).pop()
+        return torch.flatten(output, 1)
+
+
+#: A built-in network, or one that was imported.
+Network = ResNet | FloatGraph
+
+
+def reached_padding(node: FloatNode, shape: Shape, output: Shape) -> Padding:
+    """Return the part of a layer's padding that its kernel reaches."""
+    top, left, _, _ = node.padding
+    bottom, right = (
+        max(0, (outputs - 1) * node.stride + taps - before - inputs)
+        for outputs, taps, before, inputs in zip(
+            output[1:], node.kernel, (top, left), shape[1:], strict=True))
+    return top, left, bottom, right
 
 
 def _convolution(
@@ -58,15 +206,28 @@ def _convolution(
     conv = model.get_submodule(name)
     if not isinstance(conv, nn.Conv2d):
         raise NetworkError(f"{name}: must be a Conv2d, not {type(conv).__name__}")
-    _check_convolution(name, conv)
+    top, left = _check_convolution(name, conv)
     batch_norm = model.get_submodule(norm)
     if not isinstance(batch_norm, nn.BatchNorm2d):
         raise NetworkError(f"{norm}: must be a BatchNorm2d, not {type(batch_norm).__name__}")
-    return FloatNode(name, "conv", conv, batch_norm, relu, source, residual)
+    return FloatNode(
+        name=name, kind="conv", input=source, residual=residual, relu=relu,
+        weights=conv.weight.detach(), bias=None if conv.bias is None else conv.bias.detach(),
+        norm=_normalisation(batch_norm), kernel=(conv.kernel_size[0], conv.kernel_size[1]),
+        stride=conv.stride[0], padding=(top, left, top, left))
 
 
-def _check_convolution(name: str, conv: nn.Conv2d) -> None:
-    """Raise for what the integer layer cannot express."""
+def _normalisation(norm: nn.BatchNorm2d) -> Normalisation:
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    return Normalisation(
+        gamma=norm.weight.detach() if norm.affine else torch.ones_like(norm.running_mean),
+        beta=norm.bias.detach() if norm.affine else torch.zeros_like(norm.running_mean),
+        mean=norm.running_mean, variance=norm.running_var, eps=norm.eps)
+
+
+def _check_convolution(name: str, conv: nn.Conv2d) -> tuple[int, int]:
+    """Return the padding, (vertical, horizontal), or raise for what cannot be expressed."""
     if conv.groups != 1:
         raise NetworkError(f"{name}: groups must be 1, not {conv.groups}")
     if conv.dilation != (1, 1):
@@ -76,12 +237,32 @@ def _check_convolution(name: str, conv: nn.Conv2d) -> None:
     if conv.padding_mode != "zeros" or isinstance(conv.padding, str):
         raise NetworkError(f"{name}: padding must be a number of zeros, "
                            f"not {conv.padding!r} of {conv.padding_mode!r}")
+    return conv.padding[0], conv.padding[1]
 
 
-def float_graph(model: ResNet) -> list[FloatNode]:
-    """Return the network's layers in an order of execution.
+def _max_pool(pool: nn.MaxPool2d, source: str) -> FloatNode:
+    size, stride, padding = pool.kernel_size, pool.stride, pool.padding
+    assert isinstance(size, int)
+    assert isinstance(stride, int)
+    assert isinstance(padding, int)
+    return FloatNode(name="maxpool", kind="max_pool", input=source, kernel=(size, size),
+                     stride=stride, padding=(padding, padding, padding, padding))
+
+
+def _linear(linear: nn.Linear, source: str) -> FloatNode:
+    return FloatNode(name="fc", kind="linear", input=source, bias=linear.bias.detach(),
+                     weights=linear.weight.detach()[:, :, None, None])
+
+
+def float_graph(model: ResNet, size: tuple[int, int] | None = None) -> FloatGraph:
+    """Return a built-in network as a graph, which shares its parameters' memory.
 
     A shortcut's convolution comes directly before the convolution that adds it.
+
+    Parameters
+    ----------
+    size : (height, width), optional
+        Of the images (default: the network's own).
 
     Raises
     ------
@@ -90,7 +271,7 @@ def float_graph(model: ResNet) -> list[FloatNode]:
     """
     nodes = [_convolution(model, "conv1", "bn1", True, _IMAGE)]
     if model.maxpool is not None:
-        nodes.append(FloatNode("maxpool", "max_pool", model.maxpool, None, False, "conv1"))
+        nodes.append(_max_pool(model.maxpool, "conv1"))
     for prefix, block in model.blocks:
         source = shortcut = nodes[-1].name
         *firsts, last = block.chain
@@ -104,14 +285,14 @@ def float_graph(model: ResNet) -> list[FloatNode]:
                 model, shortcut, f"{prefix}.downsample.1", False, source))
         nodes.append(_convolution(
             model, f"{prefix}.{last[0]}", f"{prefix}.{last[1]}", True, inner, shortcut))
-    nodes.append(FloatNode(
-        "avgpool", "average_pool", model.avgpool, None, False, nodes[-1].name))
-    nodes.append(FloatNode("fc", "linear", model.fc, None, False, "avgpool"))
-    return nodes
+    nodes.append(FloatNode(name="avgpool", kind="average_pool", input=nodes[-1].name))
+    nodes.append(_linear(model.fc, "avgpool"))
+    channels, height, width = model.spec.input_shape
+    return FloatGraph(model.name, tuple(nodes), (channels, *(size or (height, width))))
 
 
 @torch.no_grad()
-def run_float(nodes: list[FloatNode], images: Tensor) -> Iterator[tuple[str, Tensor]]:
+def run_float(nodes: Sequence[FloatNode], images: Tensor) -> Iterator[tuple[str, Tensor]]:
     """Evaluate layer by layer, yielding each tensor's name and value, the image first.
 
     Tensors that no later layer needs are let go.
@@ -132,12 +313,13 @@ def run_float(nodes: list[FloatNode], images: Tensor) -> Iterator[tuple[str, Ten
             del tensors[name]
 
 
-def layer_names(model: ResNet) -> list[str]:
+def layer_names(model: Network) -> list[str]:
     """Return the names of the layers that are executed, in order."""
-    return [node.name for node in float_graph(model)]
+    graph = float_graph(model) if isinstance(model, ResNet) else model
+    return [node.name for node in graph.nodes]
 
 
-def find_layer(model: ResNet, name: str) -> str:
+def find_layer(model: Network, name: str) -> str:
     """Return the executed layer that ``name`` means; a shortcut may be named without its ``.0``.
 
     Raises

@@ -56,7 +56,7 @@ def test_layers_of_resnet18() -> None:
     assert names[6:9] == ["layer2.0.conv1", "layer2.0.downsample.0", "layer2.0.conv2"]
     assert names[-2:] == ["avgpool", "fc"]
     assert len(names) == 23
-    last = float_graph(build_network("resnet18"))[8]
+    last = float_graph(build_network("resnet18")).nodes[8]
     assert (last.input, last.residual) == ("layer2.0.conv1", "layer2.0.downsample.0")
 
 
@@ -66,7 +66,7 @@ def test_list_of_layers_computes_the_network(name: str) -> None:
     seeded_weights(model, 3)
     channels, size, _ = model.spec.input_shape
     images = noise_images((channels, min(size, 64), min(size, 64)), 2, 4)
-    *_, (output, logits) = run_float(float_graph(model), images)
+    *_, (output, logits) = run_float(float_graph(model).nodes, images)
     assert output == "fc"
     torch.testing.assert_close(logits[:, :, 0, 0], model(images), rtol=0, atol=0)
 
@@ -89,7 +89,7 @@ def test_statistics_of_seeded_weights() -> None:
     weight = model.state_dict()["layer3.1.conv1.weight"]
     kurtosis = float(((weight - weight.mean()) / weight.std()).pow(4).mean())
     assert 4 < kurtosis < 10  # a normal distribution has 3
-    for name, tensor in run_float(float_graph(model), noise_images((3, 32, 32), 4, 6)):
+    for name, tensor in run_float(float_graph(model).nodes, noise_images((3, 32, 32), 4, 6)):
         assert 0.1 < float(tensor.std()) < 3, name
         assert float((tensor == 0).float().mean()) < 0.8, name
 

@@ -15,7 +15,7 @@ from smartdeal.golden.checkpoints import load_trained, noise_images, seeded_weig
 from smartdeal.golden.decompose import FormOptions, decompose
 from smartdeal.golden.fashion import CLASSES, calibration_images, sample_images
 from smartdeal.golden.formats import REQUANTISE
-from smartdeal.golden.graph import FloatNode, float_graph, run_float
+from smartdeal.golden.graph import float_graph, run_float
 from smartdeal.golden.integer import evaluate, run_network
 from smartdeal.golden.layers import TensorScale
 from smartdeal.golden.networks import NetworkError, ResNet, build_network
@@ -82,7 +82,7 @@ def test_tensor_scale() -> None:
 
 def test_folding_keeps_the_function() -> None:
     model, images = seeded("resnet8", 28)
-    node = float_graph(model)[0]
+    node = float_graph(model).nodes[0]
     weights, bias = folded(node)
     got = nn.functional.conv2d(
         images.double(), torch.from_numpy(weights), torch.from_numpy(bias), padding=1).relu()
@@ -101,7 +101,7 @@ def test_every_layer_follows_the_float_layer(name: str, size: int) -> None:
     tensors = run_network(network, network.input_scale.quantise(images[0].numpy()))
     real = {tensor: torch.from_numpy(network.scales[tensor].real(value)).float()[None]
             for tensor, value in tensors.items()}
-    for node in float_graph(model):
+    for node in float_graph(model).nodes:
         residual = real[node.residual] if node.residual is not None else None
         with torch.no_grad():
             expected = node.forward(real[node.input], residual)
@@ -159,14 +159,14 @@ def test_zero_vectors_spare_the_first_and_the_last_layer() -> None:
 def test_bias_makes_up_for_the_mean_error_of_the_weights() -> None:
     model, images = seeded("resnet20", 32)
     network = quantise_network(model, images, "deepshift", FormOptions(exponents=3))
-    node = float_graph(model)[1]
+    node = float_graph(model).nodes[1]
     layer = network.nodes[1].layer
     assert layer.weights is not None
     assert layer.requantisation is not None
     weights, bias = folded(node)
     unit = network.scales[node.input].scale * layer.weights.scale
     corrected = layer.requantisation.bias * unit
-    values = dict(run_float(float_graph(model)[:1], images))[node.input].double()
+    values = dict(run_float(float_graph(model).nodes[:1], images))[node.input].double()
     rebuilt = layer.weights.integer() * layer.weights.scale[:, None, None, None]
     want = nn.functional.conv2d(values, torch.from_numpy(weights)).mean((0, 2, 3)).numpy() + bias
     got = nn.functional.conv2d(values, torch.from_numpy(rebuilt)).mean((0, 2, 3)).numpy()
@@ -216,18 +216,20 @@ def test_wrong_values_are_refused() -> None:
     message = ("conv1: weights and normalisation must be finite, but folding them gives values "
                "that are not")
     with pytest.raises(NetworkError, match=f"^{re.escape(message)}$"):
-        folded(float_graph(model)[0])
+        folded(float_graph(model).nodes[0])
     with pytest.raises(NetworkError, match=r"^conv1: activations must be finite, "
                                            r"not from nan to nan$"):
         quantise_network(model, images, "int8")
 
 
 def test_convolution_bias_and_plain_normalisation_fold() -> None:
-    conv, norm = nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3, affine=False).eval()
-    node = FloatNode("conv", "conv", conv, norm, False, "image")
+    model = build_network("resnet8")
+    model.conv1 = nn.Conv2d(1, 16, 3)
+    model.bn1 = nn.BatchNorm2d(16, affine=False).eval()
+    node = float_graph(model).nodes[0]
     weights, bias = folded(node)
-    assert conv.bias is not None
-    np.testing.assert_allclose(bias, conv.bias.detach().numpy(), rtol=1e-4)
+    assert node.bias is not None
+    np.testing.assert_allclose(bias, node.bias.numpy(), rtol=1e-4)
     plain = folded(replace(node, norm=None))
     np.testing.assert_allclose(weights, plain[0], rtol=1e-4)
 
