@@ -20,6 +20,7 @@ from smartdeal.hw.isa import (
     LayerFlag,
     Opcode,
     SectionKind,
+    group_channels,
     section_format,
 )
 
@@ -139,7 +140,7 @@ def _groups(
     fields: dict[str, int], memory: _Steps, config: AcceleratorConfig,
 ) -> Iterator[str]:
     """Yield the steps per slice of every group."""
-    size = config.rows // (BASIS_SIZE if fields["flags"] & LayerFlag.BASIS else 1)
+    size = group_channels(LayerFlag(fields["flags"] & sum(LayerFlag)), config)
     slices = fields["slices"]
     start = fields["steps_base"]
     for group, first in enumerate(range(0, fields["channels"], max(size, 1))):

@@ -17,7 +17,7 @@ from smartdeal.golden.formats import BASIS_SIZE
 from smartdeal.golden.forms import BasisWeights, TermWeights
 from smartdeal.golden.layers import IntegerLayer
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.hw.isa import MAX_ALIGN, LayerFlag
+from smartdeal.hw.isa import MAX_ALIGN, LayerFlag, group_channels
 
 __all__ = ["BasisTable", "Block", "Lowering", "lower"]
 
@@ -223,10 +223,11 @@ def _lower_pool(layer: IntegerLayer, config: AcceleratorConfig) -> Lowering:
     kernel = layer.kernel[0] * layer.kernel[1] if layer.kind == "max_pool" else 1
     channels = layer.output_shape[0]
     blocks: list[list[Block]] = []
-    for first in range(0, channels, config.rows):
-        used = min(config.rows, channels - first)
+    flag = LayerFlag.MAX_POOL if layer.kind == "max_pool" else LayerFlag.REDUCE
+    group = group_channels(flag, config)
+    for first in range(0, channels, group):
+        used = min(group, channels - first)
         taps = np.arange(first * kernel, (first + used) * kernel)
         one_hot = np.repeat(np.eye(used, dtype=np.int32), kernel, axis=0)
         blocks.append([Block(taps, _pad_rows(one_hot, config.rows))])
-    flag = LayerFlag.MAX_POOL if layer.kind == "max_pool" else LayerFlag.REDUCE
-    return Lowering(flag, config.rows, blocks)
+    return Lowering(flag, group, blocks)

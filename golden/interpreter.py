@@ -25,6 +25,7 @@ from smartdeal.hw.isa import (
     LayerFlag,
     Opcode,
     SectionKind,
+    group_channels,
     section_capacity,
     section_format,
 )
@@ -75,8 +76,7 @@ class _Layer:
     @property
     def group(self) -> int:
         """Output channels of a whole group."""
-        basis = LayerFlag.BASIS in self.flags
-        return self.config.rows // BASIS_SIZE if basis else self.config.rows
+        return group_channels(self.flags, self.config)
 
     @property
     def positions(self) -> int:

@@ -118,6 +118,7 @@ class Accelerator(wiring.Component):
                                    (LayerFlag.BASIS, LayerFlag.RESIDUAL, LayerFlag.REDUCE))
         m.d.comb += [
             issue.plan.basis.eq(basis),
+            issue.plan.max_pool.eq((flags & LayerFlag.MAX_POOL) != 0),
             sequence.plan.basis.eq(basis),
             sequence.plan.residual.eq(residual),
             sequence.plan.reduce.eq(reduce),

@@ -7,7 +7,8 @@ from amaranth.utils import bits_for
 
 from smartdeal.golden.formats import ACT_BITS
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.hw.pe import OPERAND_SHAPE, ProcessingRow, coefficient_layout
+from smartdeal.hw.pe import ProcessingRow, coefficient_layout
+from smartdeal.hw.select import select
 
 __all__ = ["ProcessingArray"]
 
@@ -31,7 +32,8 @@ class ProcessingArray(wiring.Component):
     last : In(1)
         The step of this cycle ends a unit of work.
     maximum : In(1)
-        Maximum mode; only with ``config.max_pool``.
+        Maximum mode, which only row 0 has: pooling takes a step per channel, so that more rows
+        would not be faster. Only with ``config.max_pool``.
     read : In(1)
     read_row : In(row index)
     read_chunk : In(chunk index)
@@ -67,16 +69,6 @@ class ProcessingArray(wiring.Component):
         m = Module()
         config = self.config
 
-        operands = Signal(data.ArrayLayout(OPERAND_SHAPE, config.cols))
-        for col in range(config.cols):
-            m.d.comb += operands[col].eq(self.vector[col])
-        if config.max_pool:
-            with m.If(self.maximum):
-                for col in range(config.cols):
-                    # x + 128, which is not negative: the accumulator starts from 0.
-                    biased = Cat(self.vector[col][:-1], ~self.vector[col][-1])
-                    m.d.comb += operands[col].eq(biased)
-
         # One wide multiplexer per column picks the row, then a narrow one the chunk: about half
         # the cells of a shift chain through the array.
         column = Signal(data.ArrayLayout(signed(config.acc_bits), config.cols))
@@ -84,26 +76,23 @@ class ProcessingArray(wiring.Component):
         for row in range(config.rows):
             m.submodules[f"row_{row}"] = pe_row = ProcessingRow(
                 cols=config.cols, fmt=config.coefficient, acc_bits=config.acc_bits,
-                max_pool=config.max_pool)
+                max_pool=config.max_pool and row == 0)
             rows.append(pe_row)
             m.d.comb += [
-                pe_row.operands.eq(operands),
+                pe_row.vector.eq(self.vector),
                 pe_row.coefficient.eq(self.coefficients[row]),
                 pe_row.last.eq(self.last),
             ]
-            if config.max_pool:
+            if pe_row.max_pool:
                 m.d.comb += pe_row.maximum.eq(self.maximum)
         with m.If(self.read):
-            with m.Switch(self.read_row):
-                for row, pe_row in enumerate(rows):
-                    with m.Case(row):
-                        m.d.sync += column.eq(pe_row.results)
+            m.d.sync += column.eq(select(self.read_row, [row.results.as_value() for row in rows]))
 
         chunk = Signal.like(self.read_chunk)
-        m.d.sync += chunk.eq(self.read_chunk)
-        with m.Switch(chunk):
-            for index in range(config.chunks):
-                with m.Case(index):
-                    for lane in range(config.drain_lanes):
-                        m.d.sync += self.lanes[lane].eq(column[index * config.drain_lanes + lane])
+        bits  = config.drain_lanes * config.acc_bits
+        m.d.sync += [
+            chunk.eq(self.read_chunk),
+            self.lanes.eq(select(chunk, [column.as_value()[index * bits:][:bits]
+                                         for index in range(config.chunks)])),
+        ]
         return m

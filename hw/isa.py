@@ -21,8 +21,8 @@ from smartdeal.hw.packing import Field, WordFormat
 __all__ = [
     "ALIGN_BITS", "BLOCK_BYTES", "IMAGE_FLAG_PROGRAM", "IMAGE_MAGIC", "IMAGE_VERSION",
     "INSTRUCTION", "INSTRUCTION_WORDS", "MAX_ALIGN", "MIN_STEPS", "ErrorCode", "LayerFlag",
-    "Opcode", "SectionKind", "basis_format", "channel_format", "section_capacity",
-    "section_format", "step_format",
+    "Opcode", "SectionKind", "basis_format", "channel_format",
+    "group_channels", "section_capacity", "section_format", "step_format",
 ]
 
 IMAGE_MAGIC = int.from_bytes(b"SDPI", "little")
@@ -49,7 +49,7 @@ class Opcode(enum.IntEnum):
 class LayerFlag(enum.IntFlag):
     """Modes of a LAYER instruction. Each needs the configuration's feature of that name."""
 
-    MAX_POOL = 1  #: PEs keep the maximum of x + 128 instead of a sum
+    MAX_POOL = 1  #: row 0 keeps the maximum of x + 128 instead of a sum; one channel per group
     BASIS = 2     #: three rows per filter; B is applied to the sums
     RESIDUAL = 4  #: add the residual operand
     REDUCE = 8    #: add up all valid positions; one output byte per channel
@@ -119,6 +119,13 @@ INSTRUCTION = WordFormat("LAYER", (
     Field("reserved_2", 32),
 ))
 INSTRUCTION_WORDS = INSTRUCTION.bits // 32
+
+
+def group_channels(flags: LayerFlag, config: AcceleratorConfig) -> int:
+    """Return F, the output channels that the array computes at once in a layer of these modes."""
+    if LayerFlag.MAX_POOL in flags:
+        return 1
+    return config.filters_per_group if LayerFlag.BASIS in flags else config.rows
 
 
 def step_format(config: AcceleratorConfig) -> WordFormat:

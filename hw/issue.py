@@ -18,6 +18,7 @@ __all__ = ["StepIssue", "issue_layout"]
 
 issue_layout = data.StructLayout({
     "basis":         1,
+    "max_pool":      1,
     "slices":        8,
     "tiles":         16,
     "channels":      16,
@@ -143,7 +144,8 @@ class StepIssue(wiring.Component):
         last_tile, last_slice, last_group = (
             Signal(name=name) for name in ("last_tile", "last_slice", "last_group"))
         m.d.comb += [
-            capacity.eq(Mux(plan.basis, config.filters_per_group, config.rows)),
+            capacity.eq(Mux(plan.max_pool, 1, Mux(plan.basis, config.filters_per_group,
+                                                  config.rows))),
             last_tile.eq(tile == plan.tiles - 1),
             last_slice.eq(slice_ == plan.slices - 1),
             last_group.eq(remaining <= capacity),

@@ -6,11 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from smartdeal.golden.formats import ACT_BITS, CoefficientFormat
 
-__all__ = ["OPERAND_SHAPE", "ProcessingElement", "ProcessingRow", "coefficient_layout"]
-
-#: An operand is an activation, or in maximum mode the activation plus 128: nine bits hold both.
-OPERAND_SHAPE = signed(ACT_BITS + 1)
-
+__all__ = ["ProcessingElement", "ProcessingRow", "coefficient_layout"]
 
 def coefficient_layout(fmt: CoefficientFormat) -> data.StructLayout:
     """Return the layout of an encoded coefficient (see :class:`CoefficientFormat`)."""
@@ -37,12 +33,12 @@ class ProcessingElement(wiring.Component):
 
     Members
     -------
-    operand : In(signed(9))
+    operand : In(signed(8))
     coefficient : In(coefficient_layout)
     last : In(1)
     maximum : In(1)
-        Keep the larger of accumulator and operand, both unsigned, instead of adding. Only with
-        ``max_pool``.
+        Keep the larger of accumulator and operand + 128, which is not negative, instead of
+        adding. Only with ``max_pool``.
     result : Out(signed(acc_bits))
     """
 
@@ -57,7 +53,7 @@ class ProcessingElement(wiring.Component):
         self.acc_bits = acc_bits
         self.max_pool = max_pool
         super().__init__({
-            "operand":     In(OPERAND_SHAPE),
+            "operand":     In(signed(ACT_BITS)),
             "coefficient": In(coefficient_layout(fmt)),
             "last":        In(1),
             "result":      Out(signed(acc_bits)),
@@ -67,20 +63,27 @@ class ProcessingElement(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        acc     = Signal(signed(self.acc_bits))
-        shifted = Signal(signed(OPERAND_SHAPE.width + self.fmt.exponents - 1))
-        term    = Signal(signed(shifted.shape().width + 1))
-        total   = Signal(signed(self.acc_bits))  # wraps; the compiler proves that it need not
+        acc   = Signal(signed(self.acc_bits))
+        minus = self.coefficient.sign
+        term  = Signal(signed(ACT_BITS + self.fmt.exponents - 1))
+        added = Signal(signed(self.acc_bits))  # wraps; the compiler proves that it need not
+        total = Signal(signed(self.acc_bits))
 
-        m.d.comb += shifted.eq(self.operand << self.coefficient.exponent)
         with m.If(self.coefficient.valid):
-            m.d.comb += term.eq(Mux(self.coefficient.sign, -shifted, shifted))
-        m.d.comb += total.eq(acc + term)
+            m.d.comb += term.eq(self.operand << self.coefficient.exponent)
+        # acc - term is acc + ~term + 1. The 1 enters as a carry, from a bit below the lowest, so
+        # that one carry chain both adds and subtracts.
+        operand = term ^ Mux(minus, -1, 0)
+        m.d.comb += [
+            added.eq((Cat(1, acc).as_signed() + Cat(minus, operand).as_signed()) >> 1),
+            total.eq(added),
+        ]
         if self.max_pool:
+            biased = Signal(ACT_BITS)
+            m.d.comb += biased.eq(Cat(self.operand[:-1], ~self.operand[-1]))  # operand + 128
             with m.If(self.maximum):
-                # Both are at most 255 and not negative here: nine bits compare them.
-                larger = self.operand > acc[:OPERAND_SHAPE.width].as_signed()
-                m.d.comb += total.eq(Mux(self.coefficient.valid & larger, self.operand, acc))
+                larger = biased > acc[:ACT_BITS]
+                m.d.comb += total.eq(Mux(self.coefficient.valid & larger, biased, acc))
 
         m.d.sync += acc.eq(total)
         with m.If(self.last):
@@ -103,13 +106,14 @@ class ProcessingRow(wiring.Component):
 
     Members
     -------
-    operands : In(ArrayLayout(signed(9), cols))
+    vector : In(ArrayLayout(signed(8), cols))
+        One operand per column.
     coefficient, last, maximum
         As for :class:`ProcessingElement`.
     results : Out(ArrayLayout(signed(acc_bits), cols))
     """
 
-    operands:    data.View
+    vector:      data.View
     coefficient: data.View
     last:        Signal
     results:     data.View
@@ -121,7 +125,7 @@ class ProcessingRow(wiring.Component):
         self.acc_bits = acc_bits
         self.max_pool = max_pool
         super().__init__({
-            "operands":    In(data.ArrayLayout(OPERAND_SHAPE, cols)),
+            "vector":      In(data.ArrayLayout(signed(ACT_BITS), cols)),
             "coefficient": In(coefficient_layout(fmt)),
             "last":        In(1),
             "results":     Out(data.ArrayLayout(signed(acc_bits), cols)),
@@ -134,7 +138,7 @@ class ProcessingRow(wiring.Component):
             m.submodules[f"pe_{col}"] = pe = ProcessingElement(
                 fmt=self.fmt, acc_bits=self.acc_bits, max_pool=self.max_pool)
             m.d.comb += [
-                pe.operand.eq(self.operands[col]),
+                pe.operand.eq(self.vector[col]),
                 pe.coefficient.eq(self.coefficient),
                 pe.last.eq(self.last),
                 self.results[col].eq(pe.result),

@@ -16,6 +16,7 @@ from smartdeal.hw.isa import basis_format
 from smartdeal.hw.layouts import layout_of
 from smartdeal.hw.readout_control import command_layout
 from smartdeal.hw.requantise import RequantiseLane, channel_layout, limits_layout
+from smartdeal.hw.select import select
 from smartdeal.hw.table import TableInterface, TablePort
 from smartdeal.hw.timing import FLUSH_CYCLES
 
@@ -187,11 +188,9 @@ class ReadOutPipeline(wiring.Component):
             m.d.sync += held.eq(self.vector)
 
         m.submodules.residual_delay = line = Delay(lanes, self.totals_at - self.results_at - 1)
-        with m.Switch(chunk):
-            for index in range(config.chunks):
-                with m.Case(index):
-                    for lane in range(config.drain_lanes):
-                        m.d.comb += line.i[lane].eq(held[index * config.drain_lanes + lane])
+        bits = config.drain_lanes * ACT_BITS
+        m.d.comb += line.i.eq(select(chunk, [held.as_value()[index * bits:][:bits]
+                                             for index in range(config.chunks)]))
         return line.o
 
     def _requantise(self, m, delayed, totals, residual):

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from smartdeal.compiler.image import Section, pack_activations, write_image
 from smartdeal.compiler.instructions import END_WORDS, layer_words, program_section
-from smartdeal.golden.formats import ACT_MAX, ACT_MIN, BASIS_SIZE
+from smartdeal.golden.formats import ACT_MAX, ACT_MIN
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import (
     INSTRUCTION_WORDS,
     MIN_STEPS,
     LayerFlag,
     SectionKind,
+    group_channels,
     section_capacity,
     section_format,
 )
@@ -81,7 +82,7 @@ class _DrawnLayer:
     def __init__(self, rng: np.random.Generator, config: AcceleratorConfig, room: int) -> None:
         self.rng, self.config = rng, config
         self.flags = self._draw_flags()
-        self.group = config.rows // (BASIS_SIZE if LayerFlag.BASIS in self.flags else 1)
+        self.group = group_channels(self.flags, config)
         words = config.activation_words
         half = words // 2
         low_reads = bool(rng.integers(2))

@@ -19,6 +19,7 @@ from smartdeal.hw.isa import (
     LayerFlag,
     Opcode,
     SectionKind,
+    group_channels,
     section_format,
 )
 from smartdeal.hw.timing import END_CYCLES, LAYER_CYCLES
@@ -118,7 +119,7 @@ def _layer(
     """Return the cycles of one LAYER instruction."""
     flags = LayerFlag(fields["flags"])
     basis = LayerFlag.BASIS in flags
-    size = config.filters_per_group if basis else config.rows
+    size = group_channels(flags, config)
     slices, tiles, channels = fields["slices"], fields["tiles"], fields["channels"]
     groups = -(-channels // size)
     steps = _unit_steps(fields["steps_base"], groups * slices, announcements, config)

@@ -82,6 +82,8 @@ class NaiveAccelerator:
     def layer(self, i: dict[str, Any]) -> None:
         basis = bool(i["flags"] & LayerFlag.BASIS)
         size = self.config.rows // 3 if basis else self.config.rows
+        if i["flags"] & LayerFlag.MAX_POOL:
+            size = 1
         pointer = i["steps_base"]
         for group, first in enumerate(range(0, i["channels"], size)):
             count = min(size, i["channels"] - first)

@@ -44,12 +44,12 @@ def test_maximum(simulate):
         ctx.set(dut.maximum, 1)
         largest = 0
         for _ in range(400):
-            operand, valid, last = rng.randrange(256), rng.random() < 0.5, rng.random() < 0.2
+            operand, valid, last = rng.randrange(-128, 128), rng.random() < 0.5, rng.random() < 0.2
             ctx.set(dut.operand, operand)
             ctx.set(dut.coefficient, {"valid": valid, "sign": 0, "exponent": 0})
             ctx.set(dut.last, last)
             await ctx.tick()
-            largest = max(largest, operand) if valid else largest
+            largest = max(largest, operand + 128) if valid else largest
             if last:
                 assert ctx.get(dut.result) == largest
                 largest = 0
@@ -76,7 +76,7 @@ def test_row_shares_the_coefficient(simulate):
     dut = ProcessingRow(cols=3, fmt=CoefficientFormat(8), acc_bits=24, max_pool=False)
 
     async def bench(ctx):
-        ctx.set(dut.operands, [1, -2, 3])
+        ctx.set(dut.vector, [1, -2, 3])
         ctx.set(dut.coefficient, {"valid": 1, "sign": 1, "exponent": 3})
         ctx.set(dut.last, 1)
         await ctx.tick()

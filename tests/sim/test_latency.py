@@ -41,6 +41,8 @@ def enumerate_from(start: int, values: np.ndarray) -> dict[int, int]:
 def units(i: dict[str, int], flags: dict[int, int], config: AcceleratorConfig) -> Iterator[Unit]:
     basis = bool(i["flags"] & LayerFlag.BASIS)
     size = config.rows // 3 if basis else config.rows
+    if i["flags"] & LayerFlag.MAX_POOL:
+        size = 1
     pointer = i["steps_base"]
     for first in range(0, i["channels"], size):
         channels = min(size, i["channels"] - first)
