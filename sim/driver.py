@@ -218,10 +218,11 @@ def _number(handle: Any) -> int:
     PortError
         If some of its bits are unknown.
     """
-    value = handle.value
-    if not value.is_resolvable:
-        raise PortError(f"{handle._name} has unknown bits: {value}")
-    return value.to_unsigned()
+    bits = str(handle.value)  # several times faster than the value's own conversions
+    try:
+        return int(bits, 2)
+    except ValueError:
+        raise PortError(f"{handle._name} has unknown bits: {bits}") from None
 
 
 def plus_argument(name: str) -> str:
