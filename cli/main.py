@@ -9,12 +9,12 @@ import click
 from smartdeal.cli.config import config
 from smartdeal.cli.disasm import disasm
 from smartdeal.cli.generate import generate
-from smartdeal.cli.simulate import simulate
+from smartdeal.cli.simulate import WrongHardware, simulate
 
 __all__ = ["cli", "main"]
 
-#: Exit codes: 1 is for simulate, when a byte or a cycle differs.
-_USER_ERROR, _BUG, _INTERRUPTED = 2, 3, 130
+#: Exit codes besides 0.
+_DIFFERENT, _USER_ERROR, _BUG, _INTERRUPTED = 1, 2, 3, 130
 
 _EPILOG = """\b
 Examples:
@@ -38,7 +38,10 @@ for command in (generate, simulate, disasm, config):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command and exit: 0 is good, 2 is bad input, 3 is a bug of this program."""
+    """Run the command and exit.
+
+    0 is good, 1 a byte or a cycle that differs, 2 bad input, 3 a bug of this program.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         sys.exit(cli.main(arguments, prog_name="smartdeal", standalone_mode=False))
@@ -47,6 +50,8 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(_USER_ERROR)
     except click.ClickException as error:
         _fail(error.format_message(), _USER_ERROR)
+    except WrongHardware as error:
+        _fail(str(error), _DIFFERENT)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", _INTERRUPTED)
     except Exception as error:
@@ -59,6 +64,10 @@ def _report(error: Exception, *, debug: bool) -> None:
         _fail(str(error), _USER_ERROR)
     if isinstance(error, OSError) and error.filename is not None:
         _fail(f"{error.filename}: {error.strerror}", _USER_ERROR)
+    if isinstance(error, ModuleNotFoundError) and error.name is not None \
+            and not error.name.startswith("smartdeal"):
+        _fail(f"this needs the package {error.name}; install it with pip install "
+              "'smartdeal[sim]'", _USER_ERROR)
     if debug:
         traceback.print_exception(error)
     _fail(f"this is a bug in smartdeal: {type(error).__name__}: {error}"

@@ -14,7 +14,7 @@ from smartdeal.hw.config import AcceleratorConfig
 if TYPE_CHECKING:  # what simulation needs takes seconds to import
     from smartdeal.sim.simulate import LayerReport
 
-__all__ = ["simulate"]
+__all__ = ["WrongHardware", "simulate"]
 
 _EPILOG = """\b
 NET is one of resnet8, resnet20, resnet18, resnet34 and resnet50. The exit code is 0 only if every
@@ -26,6 +26,11 @@ Examples:
   smartdeal simulate resnet20 --form deepshift --engine interpreter
   smartdeal simulate resnet8 --layer fc --waves fc.vcd
 """
+
+
+class WrongHardware(Exception):
+    """The hardware broke a rule of its ports, or hung: as bad as a wrong byte."""
+
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -63,7 +68,12 @@ def simulate(
         raise click.UsageError("--program needs exactly one --layer")
     if waves is not None and engine == "interpreter":
         raise click.UsageError("--waves needs --engine rtl")
+    if engine == "rtl":
+        from smartdeal.sim.runner import check_tools
+
+        check_tools(simulator, waves)
     with stages() as tell:
+        from smartdeal.sim.errors import SimulationError
         from smartdeal.sim.simulate import simulate_layers
         from smartdeal.sim.workload import prepare
 
@@ -77,9 +87,12 @@ def simulate(
                        weights=weights, seed=seed, progress=decomposed)
         tell("quantise", 1.0)
         programs: list[Any] = []
-        reports = simulate_layers(work.layers, config, engine=engine, simulator=simulator,
-                                  waves=waves, idle=idle, seed=seed, progress=tell,
-                                  programs=programs)
+        try:
+            reports = simulate_layers(work.layers, config, engine=engine, simulator=simulator,
+                                      waves=waves, idle=idle, seed=seed, progress=tell,
+                                      programs=programs)
+        except SimulationError as error:  # not the user's mistake but the hardware's
+            raise WrongHardware(str(error)) from None
     if program is not None:
         programs[0].save(program)
     if json_file is not None:

@@ -19,7 +19,7 @@ def accelerator_simulator(
 
     Raises
     ------
-    ToolError, BuildError, ValueError
+    ToolError, BuildError, WaveformError
         As :func:`smartdeal.sim.runner.build_simulator`.
     """
     accelerator = Accelerator(config)

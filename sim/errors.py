@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
-__all__ = ["BuildError", "SimulationError", "ToolError"]
+__all__ = ["BuildError", "SimulationError", "ToolError", "WaveformError"]
 
 
 class ToolError(RuntimeError):
     """A tool that is not there; the message says what to install."""
+
+
+class WaveformError(ValueError):
+    """A waveform file of a kind that no simulator writes."""
 
 
 class BuildError(RuntimeError):

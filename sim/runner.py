@@ -14,12 +14,14 @@ from typing import Literal
 import cocotb_tools.config
 import find_libpython
 
-from smartdeal.sim.errors import SimulationError, ToolError
+from smartdeal.sim.errors import SimulationError, ToolError, WaveformError
 from smartdeal.sim.icarus import build_icarus
 from smartdeal.sim.job import Job, Result, read_results
+from smartdeal.sim.toolchain import compiler, icarus, package_version, verilator_root
 from smartdeal.sim.verilator import build_verilator
 
-__all__ = ["SIMULATORS", "Simulator", "SimulatorName", "build_simulator", "run_job"]
+__all__ = ["SIMULATORS", "Simulator", "SimulatorName", "build_simulator", "check_tools",
+           "run_job"]
 
 SimulatorName = Literal["verilator", "icarus"]
 SIMULATORS: tuple[SimulatorName, ...] = ("verilator", "icarus")
@@ -72,20 +74,27 @@ def build_simulator(
         If the simulator, its compiler or the bench language is missing.
     BuildError
         If the build fails.
-    ValueError
+    WaveformError
         If ``waves`` ends otherwise.
     """
-    trace = None
-    if waves is not None:
-        trace = waves.suffix[1:]
-        if trace not in ("vcd", "fst"):
-            raise ValueError(f"waveform file must end in .vcd or .fst, not {waves.name!r}")
-        waves = waves.resolve()
+    check_tools(name, waves)
     if name == "icarus":
         path = build_icarus(verilog, top, waves=waves is not None)
     else:
-        path = build_verilator(verilog, top, ports, trace)
-    return Simulator(name, top, path, waves)
+        path = build_verilator(verilog, top, ports, waves.suffix[1:] if waves else None)
+    return Simulator(name, top, path, waves.resolve() if waves else None)
+
+
+def check_tools(name: SimulatorName, waves: Path | None = None) -> None:
+    """Raise early what :func:`build_simulator` would raise, as far as that is cheap."""
+    if waves is not None and waves.suffix not in (".vcd", ".fst"):
+        raise WaveformError(f"waveform file must end in .vcd or .fst, not {waves.name!r}")
+    if name == "icarus":
+        icarus()
+    else:
+        verilator_root()
+        compiler()
+    package_version("cocotb")
 
 
 def run_job(

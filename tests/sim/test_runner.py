@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from smartdeal.sim import cache, toolchain
-from smartdeal.sim.errors import BuildError, ToolError
+from smartdeal.sim.errors import BuildError, ToolError, WaveformError
 from smartdeal.sim.runner import build_simulator
 
 EMPTY = "module top(input clk, input rst, output x); assign x = clk & rst; endmodule\n"
@@ -62,7 +62,8 @@ def test_bad_verilog(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_wrong_waveform() -> None:
-    with pytest.raises(ValueError, match=r"^waveform file must end in .vcd or .fst, not 'x.txt'$"):
+    with pytest.raises(WaveformError,
+                       match=r"^waveform file must end in .vcd or .fst, not 'x.txt'$"):
         build_simulator(EMPTY, "top", (), waves=Path("x.txt"))
 
 

@@ -1,0 +1,246 @@
+"""The command: exit codes, messages of one line, files."""
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smartdeal.cli.main import cli, main
+from smartdeal.cli.options import CONFIGURATION_HELP
+from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.sim import simulate as simulation
+from smartdeal.sim.errors import SimulationError
+
+SMALL = ("--rows", "6", "--cols", "8")
+
+
+class Outcome:
+    """What a run of the command left behind."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Any:
+    def call(*arguments: str) -> Outcome:
+        with pytest.raises(SystemExit) as caught:
+            main(list(arguments))
+        captured = capsys.readouterr()
+        code = caught.value.code
+        return Outcome(code if isinstance(code, int) else 0, captured.out, captured.err)
+    return call
+
+
+@pytest.mark.parametrize("name", ["generate", "simulate", "disasm", "config"])
+def test_help_has_examples(run: Any, name: str) -> None:
+    outcome = run(name, "--help")
+    assert outcome.code == 0
+    assert f"\n    smartdeal {name} " in outcome.out
+
+
+def test_help_of_the_group(run: Any) -> None:
+    outcome = run("--help")
+    assert outcome.code == 0
+    assert all(name in outcome.out for name in cli.commands)
+
+
+def test_every_parameter_has_help() -> None:
+    assert list(CONFIGURATION_HELP) == [field.name for field in fields(AcceleratorConfig)]
+
+
+def test_version(run: Any) -> None:
+    assert run("--version").out.startswith("smartdeal, version ")
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (("generate", "--rows", "1"),
+     "rows (PE rows) must be an integer from 2 to 128, not 1"),
+    (("generate", "--rows", "2", "--basis"),
+     "rows must be at least 3 with the basis stage, not 2; set basis = false"),
+    (("generate", "--cols", "many"), "Invalid value for '--cols': 'many' is not a valid integer."),
+    (("generate", "--config", "no-such.toml"),
+     "cannot read configuration no-such.toml: No such file or directory"),
+    (("generate", "--name", "1st"), "Module name must be a Verilog identifier, not '1st'"),
+    (("simulate", "resnet9"),
+     "network must be one of resnet8, resnet20, resnet18, resnet34, resnet50, not 'resnet9'"),
+    (("simulate", "resnet8", "--layer", "layer1.0.con1"),
+     "resnet8 has no layer 'layer1.0.con1'; the nearest are layer1.0.conv1, layer3.0.conv1, "
+     "layer2.0.conv1"),
+    (("simulate", "resnet8", "--form", "float"),
+     "weight form must be one of smartdeal, deepshift, shift2, int8, not 'float'"),
+    (("simulate", "resnet8", "--zero-fraction", "1"),
+     "zero_fraction must be at least 0 and less than 1, not 1.0"),
+    (("simulate", "resnet8", "--weights", "no-such.pt"),
+     "cannot read weights no-such.pt: No such file or directory"),
+    (("simulate", "resnet8", "--program", "x.sdp"), "--program needs exactly one --layer"),
+    (("simulate", "resnet8", "--engine", "interpreter", "--waves", "x.vcd"),
+     "--waves needs --engine rtl"),
+    (("simulate", "resnet8", "--layer", "fc", "--waves", "x.png"),
+     "waveform file must end in .vcd or .fst, not 'x.png'"),
+    (("simulate",), "Missing argument 'NET'."),
+    (("compile",), "No such command 'compile'."),
+])
+def test_bad_input(run: Any, arguments: tuple[str, ...], message: str) -> None:
+    outcome = run(*arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err == f"error: {message}\n"
+
+
+def test_no_compiler(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    from smartdeal.sim import toolchain
+
+    toolchain.compiler.cache_clear()
+    toolchain.compiler_version.cache_clear()
+    try:
+        outcome = run("simulate", "resnet8", "--layer", "fc", *SMALL)
+    finally:
+        toolchain.compiler.cache_clear()
+        toolchain.compiler_version.cache_clear()
+    assert outcome.code == 2
+    assert outcome.err == ("error: no C++ compiler: CXX is 'no-such-compiler', which is not on the "
+                           "path; unset it or install that compiler\n")
+
+
+def test_unexpected_error_is_a_bug(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise KeyError("oops")
+
+    monkeypatch.setattr(simulation, "simulate_layers", fail)
+    outcome = run("simulate", "resnet8", "--layer", "fc")
+    assert (outcome.code, outcome.err) == (3, "error: this is a bug in smartdeal: KeyError: 'oops' "
+                                              "(smartdeal --debug … shows where)\n")
+    outcome = run("--debug", "simulate", "resnet8", "--layer", "fc")
+    assert outcome.code == 3
+    assert outcome.err.startswith("Traceback")
+    assert outcome.err.endswith("error: this is a bug in smartdeal: KeyError: 'oops'\n")
+
+
+def test_missing_package() -> None:
+    program = ("import sys\nsys.modules['torch'] = None\n"
+               "from smartdeal.cli.main import main\nmain(sys.argv[1:])")
+    result = subprocess.run([sys.executable, "-c", program, "simulate", "resnet8"],
+                            capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (
+        2, "", "error: this needs the package torch; install it with pip install "
+               "'smartdeal[sim]'\n")
+
+
+def test_generate(run: Any, tmp_path: Path) -> None:
+    outcome = run("generate", *SMALL, "-o", str(tmp_path / "new"), "--name", "tiny")
+    assert outcome.code == 0
+    verilog = (tmp_path / "new" / "tiny.v").read_text()
+    description = json.loads((tmp_path / "new" / "tiny.json").read_text())
+    assert verilog.startswith("// tiny: generated by smartdeal ")
+    assert "\nmodule tiny(" in verilog
+    assert description["configuration"]["rows"] == 6
+    assert {port["name"] for port in description["ports"]} >= {"clk", "rst", "load__payload"}
+    assert description["errors"]["CHECKSUM"] == 6
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["tiny.json", "tiny.v"]
+
+
+def test_generate_cannot_write(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    outcome = run("generate", *SMALL, "-o", str(tmp_path / "file" / "folder"))
+    assert outcome.code == 2
+    assert outcome.err == f"error: {tmp_path / 'file' / 'folder'}: Not a directory\n"
+
+
+def test_generate_imports_no_torch(tmp_path: Path) -> None:
+    program = ("import sys\nfrom smartdeal.cli.main import main\n"
+               "try:\n    main(sys.argv[1:])\nexcept SystemExit:\n"
+               "    sys.exit('torch' in sys.modules)")
+    subprocess.run([sys.executable, "-c", program, "generate", *SMALL, "-o", str(tmp_path)],
+                   check=True, stdout=subprocess.DEVNULL)
+
+
+def test_config_prints_what_it_reads(run: Any, tmp_path: Path) -> None:
+    outcome = run("config", *SMALL, "--no-max-pool")
+    values = tomllib.loads(outcome.out)
+    assert AcceleratorConfig(**values) == AcceleratorConfig(rows=6, cols=8, max_pool=False)
+    (tmp_path / "c.toml").write_text(outcome.out)
+    again = run("config", "--config", str(tmp_path / "c.toml"), "--host-bits", "128")
+    assert tomllib.loads(again.out) == {**values, "host_bits": 128}
+
+
+def test_simulate_interpreter(run: Any, tmp_path: Path) -> None:
+    table, program = tmp_path / "t.json", tmp_path / "fc.sdp"
+    outcome = run("simulate", "resnet8", "--layer", "fc", "--engine", "interpreter", *SMALL,
+                  "--json", str(table), "--program", str(program))
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.splitlines()[-1] == (
+        "OK: 1 layer, 80 bytes equal in integer network and interpreter")
+    values = json.loads(table.read_text())
+    assert values["equal"] is True
+    assert values["layers"][0]["name"] == "fc"
+    assert values["layers"][0]["macs"] == 640
+    listing = run("disasm", str(program))
+    assert listing.code == 0
+    assert "LAYER" in listing.out
+    assert run("disasm", str(program), "--part", "9").err == (
+        f"error: Invalid value for --part: {program} has 1 parts, numbered from 0\n")
+
+
+def test_disasm_of_something_else(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "x.sdp").write_bytes(b"nothing of the kind")
+    outcome = run("disasm", str(tmp_path / "x.sdp"))
+    assert outcome.code == 2
+    assert outcome.err.startswith("error: ")
+    assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_simulate(run: Any, tmp_path: Path) -> None:
+    waves = tmp_path / "fc.vcd"
+    outcome = run("simulate", "resnet8", "--layer", "fc", "--layer", "avgpool", *SMALL,
+                  "--waves", str(waves), "--idle", "0.2", "--seed", "4")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.splitlines()[-1].startswith("OK: 2 layers, all ")
+    assert "avgpool" in outcome.out
+    assert waves.read_text().startswith("$version")
+
+
+@pytest.mark.parametrize(("change", "verdict"), [
+    ({"bytes_wrong": 3}, "FAILED: fc has 3 wrong bytes of 80"),
+    ({"failure": "stopped with OPCODE at instruction word 0"},
+     "FAILED: fc stopped with OPCODE at instruction word 0"),
+    ({"overhead": 1}, "FAILED: fc counted Cycles("),
+])
+def test_difference_exits_with_one(
+    run: Any, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], verdict: str,
+) -> None:
+    honest = simulation.simulate_layers
+
+    def wrong(*arguments: Any, **options: Any) -> list[simulation.LayerReport]:
+        report, = honest(*arguments, **{**options, "engine": "interpreter"})
+        return [replace(report, **{"measured": report.predicted, **change})]
+
+    monkeypatch.setattr(simulation, "simulate_layers", wrong)
+    outcome = run("simulate", "resnet8", "--layer", "fc", *SMALL)
+    assert outcome.code == 1
+    assert outcome.out.splitlines()[-1].startswith(verdict)
+
+
+def test_broken_port_exits_with_one(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object, **options: object) -> None:
+        raise SimulationError("store: beat 3 was withdrawn", seed=0, log=Path("x.log"))
+
+    monkeypatch.setattr(simulation, "simulate_layers", broken)
+    outcome = run("simulate", "resnet8", "--layer", "fc")
+    assert (outcome.code, outcome.err) == (
+        1, "error: store: beat 3 was withdrawn (seed 0, log x.log)\n")
+
+
+def test_command_is_installed() -> None:
+    path = Path(sys.executable).with_name("smartdeal")
+    if not os.access(path, os.X_OK):
+        pytest.skip("not installed as a command")
+    subprocess.run([path, "config"], check=True, stdout=subprocess.DEVNULL)
