@@ -1,0 +1,114 @@
+"""The configuration: defaults, choices, every refusal."""
+
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smartdeal.hw.config import AcceleratorConfig, ConfigError
+
+
+def test_defaults() -> None:
+    config = AcceleratorConfig()
+    assert (config.rows, config.cols) == (12, 16)
+    assert config.basis is True
+    assert config.activation_bytes == 512 * 1024
+    assert config.filters_per_group == 4
+    assert config.coefficient.bits == 5
+
+
+@pytest.mark.parametrize(("rows", "cols", "lanes"), [
+    (2, 2, 1), (8, 8, 1), (12, 16, 4), (16, 16, 4), (32, 32, 16), (128, 128, 128), (128, 7, 7),
+    (9, 8, 2), (13, 11, 11),
+])
+def test_drain_lanes_are_chosen(rows: int, cols: int, lanes: int) -> None:
+    """The smallest divisor that reads the array out in 64 cycles, or all columns."""
+    config = AcceleratorConfig(rows=rows, cols=cols)
+    assert config.drain_lanes == lanes
+    assert config.chunks * lanes == cols
+
+
+@pytest.mark.parametrize(("values", "message"), [
+    ({"rows": 1}, "rows (PE rows) must be an integer from 2 to 128, not 1"),
+    ({"rows": 129}, "rows (PE rows) must be an integer from 2 to 128, not 129"),
+    ({"cols": 8.0}, "cols (PE columns) must be an integer from 2 to 128, not 8.0"),
+    ({"cols": True}, "cols (PE columns) must be an integer from 2 to 128, not True"),
+    ({"exponents": 17}, "exponents (exponents 0..E-1 of a power-of-two coefficient) must be an "
+                        "integer from 1 to 16, not 17"),
+    ({"host_bits": 48}, "host_bits must be one of (32, 64, 128, 256), not 48"),
+    ({"max_pool": 1}, "max_pool must be true or false, not 1"),
+    ({"rows": 2, "basis": True},
+     "rows must be at least 3 with the basis stage, not 2; set basis = false"),
+    ({"cols": 6, "drain_lanes": 4},
+     "drain_lanes must divide cols = 6 (one of [1, 2, 3, 6]), not 4"),
+    ({"activation_words": 15}, "activation_words must be at least 16, not 15"),
+])
+def test_refusals(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        AcceleratorConfig(**values)
+    assert str(caught.value) == message
+
+
+def test_basis_is_off_where_it_does_not_fit() -> None:
+    assert AcceleratorConfig(rows=2, cols=2).basis is False
+
+
+def test_fingerprint_tells_every_parameter() -> None:
+    config = AcceleratorConfig()
+    changes: list[dict[str, Any]] = [
+        {"rows": 13}, {"cols": 32}, {"exponents": 7}, {"acc_bits": 25}, {"sum_bits": 41},
+        {"drain_lanes": 8}, {"max_slices": 15}, {"activation_words": 100}, {"weight_steps": 100},
+        {"channel_entries": 100}, {"basis_entries": 100}, {"program_words": 100},
+        {"host_bits": 32}, {"basis": False}, {"max_pool": False}, {"residual": False},
+        {"reduce": False}]
+    assert [key for change in changes for key in change] == list(config.as_dict())
+    prints = {config.replace(**change).fingerprint for change in changes}
+    assert len(prints | {config.fingerprint}) == len(changes) + 1
+
+
+def test_equal_hardware_is_equal() -> None:
+    """A choice that is written out gives the same configuration."""
+    chosen = AcceleratorConfig()
+    assert AcceleratorConfig(**chosen.as_dict()) == chosen
+    assert AcceleratorConfig(**chosen.as_dict()).fingerprint == chosen.fingerprint
+
+
+def test_replace_chooses_anew() -> None:
+    config = AcceleratorConfig().replace(cols=10)
+    assert config.drain_lanes == 2
+    assert config.activation_words == 512 * 1024 // 10
+    assert AcceleratorConfig().replace(cols=10, drain_lanes=5).drain_lanes == 5
+    with pytest.raises(ConfigError, match=r"^unknown parameter 'columns'; known: rows, cols, "):
+        config.replace(columns=4)
+
+
+def test_frozen() -> None:
+    name = "rows"
+    with pytest.raises(FrozenInstanceError):
+        setattr(AcceleratorConfig(), name, 4)
+
+
+def test_toml(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text("rows = 9\ncols = 8\nmax_pool = false\n")
+    assert AcceleratorConfig.from_toml(path) == AcceleratorConfig(rows=9, cols=8, max_pool=False)
+    assert AcceleratorConfig.from_toml(path, rows=6).rows == 6
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("rows = ", r"^.*c\.toml is not a TOML file: "),
+    ("row = 3", r"^unknown parameter 'row'; known: rows, "),
+    ("rows = '3'", r"^rows \(PE rows\) must be an integer from 2 to 128, not '3'$"),
+])
+def test_bad_toml(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        AcceleratorConfig.from_toml(path)
+
+
+def test_no_toml() -> None:
+    with pytest.raises(ConfigError, match=r"^cannot read configuration no\.toml: No such file or "
+                                          r"directory$"):
+        AcceleratorConfig.from_toml(Path("no.toml"))
