@@ -63,10 +63,11 @@ class AcceleratorConfig:
         Depths of the requantisation table, the basis memory and the instruction memory.
     host_bits : int
         Width of the load and store streams: 32, 64, 128 or 256.
-    basis, max_pool, residual, reduce : bool
+    basis, max_pool, residual, reduce, move : bool
         Features. What is off is left out of the hardware, and a program that needs it is refused.
         ``basis`` is on unless said otherwise where there are three rows or more.
-        ``reduce`` adds up an output map (global average pooling).
+        ``reduce`` adds up an output map (global average pooling); ``move`` lays tensors out anew,
+        for networks that stay in the activation buffer.
 
     Raises
     ------
@@ -85,12 +86,13 @@ class AcceleratorConfig:
     weight_steps: int = 20480
     channel_entries: int = 2048
     basis_entries: int = 4096
-    program_words: int = 256
+    program_words: int = 1024
     host_bits: int = 64
     basis: bool | None = None
     max_pool: bool = True
     residual: bool = True
     reduce: bool = True
+    move: bool = True
 
     def __post_init__(self) -> None:
         for name, (low, high, meaning) in _RANGES.items():
@@ -103,7 +105,7 @@ class AcceleratorConfig:
         # Resolve the choices here, so that equal hardware compares and fingerprints equal.
         if self.basis is None:
             object.__setattr__(self, "basis", self.rows >= BASIS_SIZE)
-        for name in ("basis", "max_pool", "residual", "reduce"):
+        for name in ("basis", "max_pool", "residual", "reduce", "move"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} must be true or false, not {getattr(self, name)!r}")
         if self.basis and self.rows < BASIS_SIZE:

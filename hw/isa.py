@@ -20,8 +20,8 @@ from smartdeal.hw.packing import Field, WordFormat
 
 __all__ = [
     "ALIGN_BITS", "BLOCK_BYTES", "IMAGE_FLAG_PROGRAM", "IMAGE_MAGIC", "IMAGE_VERSION",
-    "INSTRUCTION", "INSTRUCTION_WORDS", "MAX_ALIGN", "MIN_STEPS", "ErrorCode", "LayerFlag",
-    "Opcode", "SectionKind", "basis_format", "channel_format",
+    "INSTRUCTION", "INSTRUCTION_WORDS", "MAX_ALIGN", "MIN_STEPS", "MOVE_INSTRUCTION", "ErrorCode",
+    "LayerFlag", "MoveFlag", "Opcode", "SectionKind", "basis_format", "channel_format",
     "group_channels", "section_capacity", "section_format", "step_format",
 ]
 
@@ -40,10 +40,11 @@ MIN_STEPS = 2
 
 
 class Opcode(enum.IntEnum):
-    """Operations; each LAYER takes ``INSTRUCTION_WORDS`` words, END one."""
+    """Operations; END takes one word, the others ``INSTRUCTION_WORDS``."""
 
     END = 0x01    #: stop, report done
     LAYER = 0x02  #: run one layer, or a part of one
+    MOVE = 0x03   #: fill or copy a block of the activation buffer
 
 
 class LayerFlag(enum.IntFlag):
@@ -53,6 +54,13 @@ class LayerFlag(enum.IntFlag):
     BASIS = 2     #: three rows per filter; B is applied to the sums
     RESIDUAL = 4  #: add the residual operand
     REDUCE = 8    #: add up all valid positions; one output byte per channel
+
+
+class MoveFlag(enum.IntFlag):
+    """Modes of a MOVE instruction."""
+
+    FILL = 1      #: write ``value`` instead of bytes of the source
+    DECIMATE = 2  #: take every second byte of the source
 
 
 class SectionKind(enum.IntEnum):
@@ -119,6 +127,34 @@ INSTRUCTION = WordFormat("LAYER", (
     Field("reserved_2", 32),
 ))
 INSTRUCTION_WORDS = INSTRUCTION.bits // 32
+
+
+def _place(name: str) -> tuple[Field, Field]:
+    """Return the fields of a flat address or distance, as words and bytes (less than ``cols``)."""
+    return Field(f"{name}_word", 24), Field(f"{name}_lane", 8)
+
+
+#: One MOVE instruction: ``channels`` × ``rows`` runs of ``columns`` bytes.
+MOVE_INSTRUCTION = WordFormat("MOVE", (
+    Field("opcode", 8),
+    Field("flags", 8),
+    Field("value", 8, signed=True),  # what FILL writes
+    Field("reserved_0", 8),
+    Field("channels", 16),           # ≥ 1
+    Field("rows", 16),               # ≥ 1
+    Field("columns", 16),            # bytes of a run at its destination, ≥ 1
+    Field("reserved_1", 16),
+    *_place("source"),               # first byte of run (0, 0)
+    *_place("source_row"),           # from one row to the next
+    *_place("source_channel"),       # from one channel to the next
+    *_place("target"),
+    *_place("target_row"),
+    *_place("target_channel"),
+    Field("reserved_2", 32), Field("reserved_3", 32), Field("reserved_4", 32),
+    Field("reserved_5", 32), Field("reserved_6", 32), Field("reserved_7", 32),
+    Field("reserved_8", 32),
+))
+assert MOVE_INSTRUCTION.bits == INSTRUCTION.bits
 
 
 def group_channels(flags: LayerFlag, config: AcceleratorConfig) -> int:

@@ -33,6 +33,7 @@ class Register(enum.IntEnum):
     STALL_DRAIN    = 0x50  #: r: cycles in which a finished tile waited for the read-out
     STALL_RESIDUAL = 0x58  #: r: cycles in which a residual operand was fetched instead of a step
     OVERHEAD       = 0x60  #: r: all other cycles: decode, pipeline fill and flush
+    MOVE           = 0x68  #: r: cycles in which a MOVE instruction read or filled
 
 
 class Control(enum.IntFlag):
@@ -81,11 +82,12 @@ _ACCESS = {
     Register.STALL_DRAIN: ("r", "cycles in which a finished tile waited for the read-out"),
     Register.STALL_RESIDUAL: ("r", "cycles that fetched a residual operand instead of a step"),
     Register.OVERHEAD: ("r", "all other cycles of a program"),
+    Register.MOVE: ("r", "cycles in which a MOVE instruction read or filled"),
 }
 
 #: Counters take two words, low first.
 COUNTERS = (Register.CYCLES, Register.BUSY, Register.STALL_DRAIN, Register.STALL_RESIDUAL,
-            Register.OVERHEAD)
+            Register.OVERHEAD, Register.MOVE)
 COUNTER_BITS = 48
 
 
