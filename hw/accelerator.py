@@ -12,6 +12,7 @@ from smartdeal.hw.control import ProgramControl
 from smartdeal.hw.isa import LayerFlag, SectionKind
 from smartdeal.hw.issue import StepIssue
 from smartdeal.hw.loader import LOADED_KINDS, Loader
+from smartdeal.hw.mover import Mover
 from smartdeal.hw.reader import Reader
 from smartdeal.hw.readout import ReadOutPipeline
 from smartdeal.hw.readout_control import ReadOutControl
@@ -66,6 +67,10 @@ class Accelerator(wiring.Component):
 
         self._host(m, control, issue, sequence, buffer, readout)
         self._plan(m, control.instruction, issue, sequence, readout)
+        if config.move:
+            self._mover(m, control, issue, buffer, readout)
+        else:
+            m.d.comb += control.activation_error.eq(issue.activation_error | readout.store_error)
 
         m.d.comb += [
             # program control ↔ the two loops
@@ -76,7 +81,6 @@ class Accelerator(wiring.Component):
             control.issue_active.eq(issue.active),
             control.readout_busy.eq(sequence.busy),
             control.step_error.eq(issue.step_error),
-            control.activation_error.eq(issue.activation_error | readout.store_error),
             control.table_error.eq(readout.table_error),
             # step issue ↔ read-out control
             issue.readout_busy.eq(sequence.busy),
@@ -127,6 +131,29 @@ class Accelerator(wiring.Component):
             readout.reduce_mode.eq(reduce),
         ]
 
+    def _mover(self, m, control, issue, buffer, readout):
+        """Connect the mover; it works while no layer runs."""
+        m.submodules.mover = mover = Mover(self.config)
+        m.d.comb += [
+            mover.plan.eq(control.instruction),
+            mover.start.eq(control.move),
+            mover.cancel.eq(control.cancel),
+            mover.vector.eq(buffer.vector),
+            issue.move_read.eq(mover.read),
+            issue.move_word.eq(mover.read_word),
+            issue.move_lane.eq(mover.read_lane),
+            control.move_active.eq(mover.active),
+            control.activation_error.eq(issue.activation_error | readout.store_error
+                                        | mover.write_error),
+        ]
+        with m.If(mover.write_mask.any()):
+            m.d.comb += [
+                buffer.write_word.eq(mover.write_word),
+                buffer.write_lane.eq(mover.write_lane),
+                buffer.write_mask.eq(mover.write_mask),
+                buffer.write_data.eq(mover.write_data),
+            ]
+
     def _host(self, m, control, issue, sequence, buffer, readout):
         """Connect registers, loader and reader."""
         config = self.config
@@ -164,6 +191,7 @@ class Accelerator(wiring.Component):
             registers.busy_step.eq(issue.taken),
             registers.stall_drain.eq(issue.waiting),
             registers.stall_residual.eq(sequence.fetch),
+            registers.move.eq(control.move_active),
         ]
         tables = {
             SectionKind.PROGRAM:  control.program_write,

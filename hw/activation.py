@@ -8,11 +8,11 @@ from amaranth.lib.wiring import In, Out
 from smartdeal.golden.formats import ACT_BITS
 from smartdeal.hw.config import AcceleratorConfig
 
-__all__ = ["ActivationBuffer"]
+__all__ = ["ActivationBuffer", "rotate_left"]
 
 
 class ActivationBuffer(wiring.Component):
-    """Banked memory with an unaligned vector read and a word write with byte enables.
+    """Banked memory with an unaligned vector read and an unaligned write with byte enables.
 
     Timing: a vector appears ``READ_LATENCY`` cycles after its address; one read and one write per
     cycle. A read in the cycle of a write to the same word returns the old bytes.
@@ -29,6 +29,8 @@ class ActivationBuffer(wiring.Component):
     vector : Out(ArrayLayout(signed(8), cols))
         The bytes at flat address read_word · cols + read_lane and following.
     write_word : In(word address)
+    write_lane : In(lane)
+        Banks below it write the following word; only with ``config.move``.
     write_mask : In(cols)
         One bit per byte; 0 writes nothing.
     write_data : In(ArrayLayout(signed(8), cols))
@@ -42,6 +44,7 @@ class ActivationBuffer(wiring.Component):
     write_word: Signal
     write_mask: Signal
     write_data: data.View
+    write_lane: Signal
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
@@ -53,6 +56,7 @@ class ActivationBuffer(wiring.Component):
             "write_word": In(range(config.activation_words)),
             "write_mask": In(config.cols),
             "write_data": In(vector),
+            **({"write_lane": In(range(config.cols))} if config.move else {}),
         })
 
     def elaborate(self, platform):
@@ -71,7 +75,7 @@ class ActivationBuffer(wiring.Component):
                 # Banks below the lane hold the vector's end, in the following word.
                 read.addr.eq(Mux(self.read_lane > bank, next_word, self.read_word)),
                 read.en.eq(1),
-                write.addr.eq(self.write_word),
+                write.addr.eq(self._write_address(bank)),
                 write.data.eq(self.write_data[bank]),
                 write.en.eq(self.write_mask[bank]),
             ]
@@ -86,13 +90,27 @@ class ActivationBuffer(wiring.Component):
         m.d.sync += [
             lane_1.eq(self.read_lane),
             lane_2.eq(lane_1),
-            middle.eq(_rotate(Cat(banks), lane_1, range(first))),
-            self.vector.eq(_rotate(middle, lane_2, range(first, levels))),
+            middle.eq(_rotate_right(Cat(banks), lane_1, range(first), ACT_BITS)),
+            self.vector.eq(_rotate_right(middle, lane_2, range(first, levels), ACT_BITS)),
         ]
         return m
 
 
-def _rotate(vector: Value, lane: Value, levels: range) -> Value:
+    def _write_address(self, bank: int) -> Value:
+        if not self.config.move:
+            return self.write_word
+        return self.write_word + (self.write_lane > bank)
+
+
+def _rotate_right(vector: Value, lane: Value, levels: range, bits: int) -> Value:
+    """Rotate elements down by some levels (bits) of ``lane``."""
     for level in levels:
-        vector = Mux(lane[level], vector.rotate_right(ACT_BITS << level), vector)
+        vector = Mux(lane[level], vector.rotate_right(bits << level), vector)
+    return vector
+
+
+def rotate_left(vector: Value, lane: Value, levels: range, bits: int) -> Value:
+    """Rotate elements of ``bits`` bits up by some levels (bits) of ``lane``."""
+    for level in levels:
+        vector = Mux(lane[level], vector.rotate_left(bits << level), vector)
     return vector

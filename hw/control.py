@@ -6,7 +6,15 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.hw.isa import INSTRUCTION, INSTRUCTION_WORDS, ErrorCode, LayerFlag, Opcode
+from smartdeal.hw.isa import (
+    INSTRUCTION,
+    INSTRUCTION_WORDS,
+    MOVE_INSTRUCTION,
+    ErrorCode,
+    LayerFlag,
+    MoveFlag,
+    Opcode,
+)
 from smartdeal.hw.layouts import layout_of
 from smartdeal.hw.table import TableInterface, TablePort
 from smartdeal.hw.timing import FLUSH_CYCLES
@@ -50,7 +58,9 @@ class ProgramControl(wiring.Component):
         Pulses: set up the layer; take its first step.
     cancel : Out(1)
         Stop taking steps and reading out.
-    issue_active, readout_busy : In(1)
+    move : Out(1)
+        Pulse: run the MOVE in ``instruction``.
+    issue_active, readout_busy, move_active : In(1)
     step_error, activation_error, table_error : In(1)
     """
 
@@ -68,6 +78,8 @@ class ProgramControl(wiring.Component):
     cancel:           Signal
     issue_active:     Signal
     readout_busy:     Signal
+    move:             Signal
+    move_active:      Signal
     step_error:       Signal
     activation_error: Signal
     table_error:      Signal
@@ -89,6 +101,8 @@ class ProgramControl(wiring.Component):
             "cancel":           Out(1),
             "issue_active":     In(1),
             "readout_busy":     In(1),
+            "move":             Out(1),
+            "move_active":      In(1),
             "step_error":       In(1),
             "activation_error": In(1),
             "table_error":      In(1),
@@ -130,7 +144,7 @@ class ProgramControl(wiring.Component):
                 with m.If((fetched == 1) & (opcode == Opcode.END)):
                     m.d.comb += self.done.eq(1)
                     m.next = "IDLE"
-                with m.Elif((fetched == 1) & (opcode != Opcode.LAYER)):
+                with m.Elif((fetched == 1) & (opcode != Opcode.LAYER) & (opcode != Opcode.MOVE)):
                     self._fail(m, wait, ErrorCode.OPCODE)
                 with m.Elif(fetched == INSTRUCTION_WORDS):
                     m.d.sync += pointer.eq(pointer)
@@ -145,6 +159,9 @@ class ProgramControl(wiring.Component):
                     self._fail(m, wait, ErrorCode.FIELD)
                 with m.Elif(self._feature_missing()):
                     self._fail(m, wait, ErrorCode.FEATURE)
+                with m.Elif(self.instruction.opcode == Opcode.MOVE):
+                    m.d.comb += self.move.eq(1)
+                    m.next = "MOVE"
                 with m.Else():
                     m.d.comb += self.prepare.eq(1)
                     m.next = "PREPARE"
@@ -160,6 +177,13 @@ class ProgramControl(wiring.Component):
             with m.State("RUN"):
                 m.d.sync += wait.eq(FLUSH_CYCLES)
                 with m.If(~self.issue_active & ~self.readout_busy):
+                    m.next = "FLUSH"
+                self._watch_addresses(m, wait)
+                self._watch_abort(m, wait)
+
+            with m.State("MOVE"):
+                m.d.sync += wait.eq(FLUSH_CYCLES)
+                with m.If(~self.move_active):
                     m.next = "FLUSH"
                 self._watch_addresses(m, wait)
                 self._watch_abort(m, wait)
@@ -199,6 +223,24 @@ class ProgramControl(wiring.Component):
             self._fail(m, wait, ErrorCode.ABORTED)
 
     def _field_wrong(self):
+        return Mux(self.instruction.opcode == Opcode.MOVE, self._move_wrong(), self._layer_wrong())
+
+    def _move_wrong(self):
+        i = data.View(layout_of(MOVE_INSTRUCTION), self.instruction)
+        known = sum(int(flag) for flag in MoveFlag)
+        lanes = ("source", "source_row", "source_channel", "target", "target_row",
+                 "target_channel")
+        wrong = (
+            ((i.flags & ~known & 0xFF) != 0) | _both(i.flags, MoveFlag.FILL, MoveFlag.DECIMATE)
+            | (i.channels == 0) | (i.rows == 0) | (i.columns == 0)
+        )
+        for name in lanes:
+            wrong |= i[f"{name}_lane"] >= self.config.cols
+        for index in range(9):
+            wrong |= i[f"reserved_{index}"] != 0
+        return wrong
+
+    def _layer_wrong(self):
         i = self.instruction
         flags = i.flags
         known = sum(int(flag) for flag in LayerFlag)
@@ -221,7 +263,8 @@ class ProgramControl(wiring.Component):
             LayerFlag.REDUCE:   self.config.reduce,
         }
         missing = sum(int(flag) for flag, there in present.items() if not there)
-        return (self.instruction.flags & missing) != 0
+        is_move = self.instruction.opcode == Opcode.MOVE
+        return Mux(is_move, not self.config.move, (self.instruction.flags & missing) != 0)
 
 
 def _both(flags, one, other):

@@ -54,6 +54,8 @@ class StepIssue(wiring.Component):
         From the read-out control.
     host_read, host_word : In
         The host reads a word, while nothing runs.
+    move_read, move_word, move_lane : In
+        A MOVE instruction reads a vector; only with ``config.move``.
     unit_valid, unit : Out
         A unit's last step is taken in this cycle.
     read_word, read_lane : Out
@@ -77,6 +79,9 @@ class StepIssue(wiring.Component):
     fetch_word:       Signal
     host_read:        Signal
     host_word:        Signal
+    move_read:        Signal
+    move_word:        Signal
+    move_lane:        Signal
     unit_valid:       Signal
     unit:             data.View
     read_word:        Signal
@@ -104,6 +109,8 @@ class StepIssue(wiring.Component):
             "fetch_word":       In(ADDRESS_BITS),
             "host_read":        In(1),
             "host_word":        In(range(config.activation_words)),
+            **({"move_read": In(1), "move_word": In(ADDRESS_BITS), "move_lane": In(8)}
+               if config.move else {}),
             "unit_valid":       Out(1),
             "unit":             Out(unit_layout(config)),
             "read_word":        Out(range(config.activation_words)),
@@ -207,6 +214,9 @@ class StepIssue(wiring.Component):
             m.d.sync += [word.eq(self.fetch_word), lane.eq(self.plan.residual_lane)]
         with m.Elif(self.host_read):
             m.d.sync += [word.eq(self.host_word), lane.eq(0)]
+        if config.move:
+            with m.Elif(self.move_read):
+                m.d.sync += [word.eq(self.move_word), lane.eq(self.move_lane), check.eq(1)]
         with m.Else():
             m.d.sync += [word.eq(tile_word + step.word), lane.eq(step.lane)]
         m.d.comb += [

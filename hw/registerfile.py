@@ -83,7 +83,7 @@ class RegisterFile(wiring.Component):
     load_failed, load_error : In
     program_valid, loading, reading : In(1)
     instruction : In(32)
-    busy_step, stall_drain, stall_residual : In(1)
+    busy_step, stall_drain, stall_residual, move : In(1)
         What the array did in this cycle.
     interrupt : Out(1)
     """
@@ -107,6 +107,7 @@ class RegisterFile(wiring.Component):
     busy_step:      Signal
     stall_drain:    Signal
     stall_residual: Signal
+    move:           Signal
     interrupt:      Signal
 
     def __init__(self, config: AcceleratorConfig):
@@ -131,6 +132,7 @@ class RegisterFile(wiring.Component):
             "busy_step":      In(1),
             "stall_drain":    In(1),
             "stall_residual": In(1),
+            "move":           In(1),
             "interrupt":      Out(1),
         })
 
@@ -215,13 +217,14 @@ class RegisterFile(wiring.Component):
 
     def _counters(self, m):
         """Count cycles of the running program by what they were spent on."""
-        overhead = ~(self.busy_step | self.stall_drain | self.stall_residual)
+        overhead = ~(self.busy_step | self.stall_drain | self.stall_residual | self.move)
         events = {
             Register.CYCLES:         1,
             Register.BUSY:           self.busy_step,
             Register.STALL_DRAIN:    self.stall_drain,
             Register.STALL_RESIDUAL: self.stall_residual,
             Register.OVERHEAD:       overhead,
+            Register.MOVE:           self.move,
         }
         counters = {}
         for register, event in events.items():

@@ -1,0 +1,211 @@
+"""The mover: fills and copies blocks of the activation buffer, a MOVE instruction's work."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from smartdeal.golden.formats import ACT_BITS
+from smartdeal.hw.activation import ActivationBuffer, rotate_left
+from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.delay import Delay
+from smartdeal.hw.isa import MOVE_INSTRUCTION, MoveFlag
+from smartdeal.hw.layouts import layout_of
+from smartdeal.hw.readout_control import ADDRESS_BITS
+
+__all__ = ["Mover", "move_layout"]
+
+move_layout = layout_of(MOVE_INSTRUCTION)
+
+_PLACE = data.StructLayout({"word": ADDRESS_BITS, "lane": 8})
+
+
+class Mover(wiring.Component):
+    """Run the loops of a MOVE instruction: one vector read and at most one chunk written per cycle.
+
+    Timing: a vector is asked for in every cycle of ``active``; the last byte is written
+    ``LATENCY`` cycles after the last of them.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+
+    Members
+    -------
+    plan : In(move_layout)
+        Constant while ``active``.
+    start, cancel : In(1)
+    active : Out(1)
+    read : Out(1)
+        The vector at ``read_word``, ``read_lane`` is needed; not in fill mode.
+    read_word, read_lane : Out
+    vector : In(ArrayLayout(signed(8), cols))
+        What was asked for ``1 + ActivationBuffer.READ_LATENCY`` cycles before.
+    write_word, write_lane, write_mask, write_data : Out
+        To the activation buffer, already rotated to the lane.
+    write_error : Out(1)
+        The target is outside the buffer; nothing was written.
+    """
+
+    LATENCY = 1 + ActivationBuffer.READ_LATENCY + 3
+
+    plan:        data.View
+    start:       Signal
+    cancel:      Signal
+    active:      Signal
+    read:        Signal
+    read_word:   Signal
+    read_lane:   Signal
+    vector:      data.View
+    write_word:  Signal
+    write_lane:  Signal
+    write_mask:  Signal
+    write_data:  data.View
+    write_error: Signal
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        vector = data.ArrayLayout(signed(ACT_BITS), config.cols)
+        super().__init__({
+            "plan":        In(move_layout),
+            "start":       In(1),
+            "cancel":      In(1),
+            "active":      Out(1),
+            "read":        Out(1),
+            "read_word":   Out(ADDRESS_BITS),
+            "read_lane":   Out(8),
+            "vector":      In(vector),
+            "write_word":  Out(range(config.activation_words)),
+            "write_lane":  Out(range(config.cols)),
+            "write_mask":  Out(config.cols),
+            "write_data":  Out(vector),
+            "write_error": Out(1),
+        })
+        self.chunk_layout = data.StructLayout({
+            "complete": 1,                  # the vector of this cycle completes a chunk
+            "word":     ADDRESS_BITS,
+            "lane":     8,
+            "bytes":    range(config.cols + 1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        chunk = Signal(self.chunk_layout)
+        self._loops(m, chunk)
+
+        m.submodules.read_delay = delay = Delay(self.chunk_layout,
+                                                1 + ActivationBuffer.READ_LATENCY)
+        m.d.comb += delay.i.eq(chunk)
+        self._write(m, delay.o)
+        return m
+
+    def _loops(self, m, chunk):
+        """Channels, rows, chunks and, when decimating, the two vectors of a chunk."""
+        plan, cols = self.plan, self.config.cols
+        decimate = (plan.flags & MoveFlag.DECIMATE) != 0
+        channel, row, left = Signal(16), Signal(16), Signal(16)
+        second = Signal()
+        places = {
+            side: {level: Signal(_PLACE, name=f"{side}_{level}") for level in
+                   ("here", "row", "channel")} for side in ("source", "target")
+        }
+        run_done, row_done, all_done = (Signal(name=name) for name in
+                                        ("run_done", "row_done", "all_done"))
+        m.d.comb += [
+            chunk.complete.eq(self.active & (~decimate | second)),
+            chunk.word.eq(places["target"]["here"].word),
+            chunk.lane.eq(places["target"]["here"].lane),
+            chunk.bytes.eq(Mux(left > cols, cols, left)),
+            run_done.eq(chunk.complete & (left <= cols)),
+            row_done.eq(run_done & (row == plan.rows - 1)),
+            all_done.eq(row_done & (channel == plan.channels - 1)),
+            self.read.eq(self.active & ((plan.flags & MoveFlag.FILL) == 0)),
+            self.read_word.eq(places["source"]["here"].word),
+            self.read_lane.eq(places["source"]["here"].lane),
+        ]
+        with m.If(self.active):
+            m.d.sync += second.eq(~second & decimate)
+            m.d.sync += places["source"]["here"].word.eq(places["source"]["here"].word + 1)
+        with m.If(chunk.complete):
+            m.d.sync += places["target"]["here"].word.eq(places["target"]["here"].word + 1)
+            m.d.sync += left.eq(left - cols)
+        with m.If(run_done):
+            m.d.sync += [left.eq(plan.columns), row.eq(row + 1)]
+        with m.If(row_done):
+            m.d.sync += [row.eq(0), channel.eq(channel + 1)]
+        for side, place in places.items():
+            next_row = self._sum(m, f"{side}_next_row", place["row"], plan, f"{side}_row")
+            next_channel = self._sum(m, f"{side}_next_channel", place["channel"], plan,
+                                     f"{side}_channel")
+            with m.If(run_done):
+                m.d.sync += [place["row"].eq(next_row), place["here"].eq(next_row)]
+            with m.If(row_done):
+                m.d.sync += [place[level].eq(next_channel) for level in place]
+            with m.If(self.start):
+                for register in place.values():
+                    m.d.sync += [
+                        register.word.eq(plan[f"{side}_word"]),
+                        register.lane.eq(plan[f"{side}_lane"]),
+                    ]
+        with m.If(all_done | self.cancel):
+            m.d.sync += self.active.eq(0)
+        with m.Elif(self.start):
+            m.d.sync += [
+                self.active.eq(1), second.eq(0), channel.eq(0), row.eq(0), left.eq(plan.columns),
+            ]
+
+    def _sum(self, m, name, place, plan, distance):
+        """Return a place moved by a distance; both lanes are less than ``cols``."""
+        cols   = self.config.cols
+        result = Signal(_PLACE, name=name)
+        lane   = Signal(9, name=f"{name}_lane")
+        carry  = Signal(name=f"{name}_carry")
+        m.d.comb += [
+            lane.eq(place.lane + plan[f"{distance}_lane"]),
+            carry.eq(lane >= cols),
+            result.lane.eq(Mux(carry, lane - cols, lane)),
+            result.word.eq(place.word + plan[f"{distance}_word"] + carry),
+        ]
+        return result
+
+    def _write(self, m, chunk):
+        """Assemble a chunk, rotate it and its mask to the target's lane, write it."""
+        config, plan, cols = self.config, self.plan, self.config.cols
+        word = data.ArrayLayout(ACT_BITS + 1, cols)  # a byte, and whether it is written
+        first_half = [self.vector[2 * k] for k in range((cols + 1) // 2)]
+        second_half = [self.vector[2 * k - cols] for k in range((cols + 1) // 2, cols)]
+        held = Signal(ACT_BITS * len(first_half))
+        assembled = Signal(ACT_BITS * cols)
+        m.d.sync += held.eq(Cat(first_half))
+        with m.If((plan.flags & MoveFlag.FILL) != 0):
+            m.d.comb += assembled.eq(plan.value.as_unsigned().replicate(cols))
+        with m.Elif((plan.flags & MoveFlag.DECIMATE) != 0):
+            m.d.comb += assembled.eq(Cat(held, second_half))
+        with m.Else():
+            m.d.comb += assembled.eq(self.vector)
+
+        aligned, middle, turned = (Signal(word, name=name) for name in
+                                   ("aligned", "middle", "turned"))
+        chunk_1, chunk_2, chunk_3 = (Signal(self.chunk_layout, name=f"chunk_{i}")
+                                     for i in (1, 2, 3))
+        levels = range((cols - 1).bit_length())
+        half = (len(levels) + 1) // 2
+        for col in range(cols):
+            m.d.sync += aligned[col].eq(Cat(assembled.word_select(col, ACT_BITS),
+                                            chunk.complete & (col < chunk.bytes)))
+        m.d.sync += [
+            chunk_1.eq(chunk), chunk_2.eq(chunk_1), chunk_3.eq(chunk_2),
+            middle.eq(rotate_left(aligned.as_value(), chunk_1.lane, levels[:half], ACT_BITS + 1)),
+            turned.eq(rotate_left(middle.as_value(), chunk_2.lane, levels[half:], ACT_BITS + 1)),
+        ]
+
+        last_word = Signal(ADDRESS_BITS + 1)
+        m.d.comb += [
+            last_word.eq(chunk_3.word + (chunk_3.lane + chunk_3.bytes > cols)),
+            self.write_error.eq(chunk_3.complete & (last_word >= config.activation_words)),
+            self.write_word.eq(chunk_3.word),
+            self.write_lane.eq(chunk_3.lane),
+        ]
+        for col in range(cols):
+            m.d.comb += self.write_data[col].eq(turned[col][:ACT_BITS])
+            with m.If(~self.write_error):
+                m.d.comb += self.write_mask[col].eq(turned[col][ACT_BITS])
