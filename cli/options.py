@@ -31,6 +31,7 @@ CONFIGURATION_HELP = {
     "max_pool": "Max pooling.",
     "residual": "Residual addition.",
     "reduce": "Global average pooling.",
+    "move": "Laying tensors out anew, for networks that stay on chip.",
 }
 
 

@@ -17,7 +17,9 @@ from smartdeal.hw.isa import (
     INSTRUCTION,
     INSTRUCTION_WORDS,
     MIN_STEPS,
+    MOVE_INSTRUCTION,
     LayerFlag,
+    MoveFlag,
     Opcode,
     SectionKind,
     group_channels,
@@ -35,7 +37,8 @@ _FIELD_LINES = (
     ("residual_base", "residual_lane", "residual_stride"),
     ("zp_out", "lo", "hi", "zp_res"),
 )
-_RESERVED = tuple(f.name for f in INSTRUCTION.fields if f.name.startswith("reserved"))
+_PLACES = ("source", "source_row", "source_channel", "target", "target_row", "target_channel")
+_LAYOUTS = {int(Opcode.LAYER): INSTRUCTION, int(Opcode.MOVE): MOVE_INSTRUCTION}
 
 
 def disassemble(image: bytes, config: AcceleratorConfig) -> str:
@@ -113,26 +116,48 @@ def _program(section: Section, memory: _Steps, config: AcceleratorConfig) -> Ite
         if opcode == Opcode.END:
             yield f"{address:6}  END"
             return
-        if opcode != Opcode.LAYER:
+        if opcode not in _LAYOUTS:
             yield f"{address:6}  unknown opcode {opcode:#04x}"
             return
         raw = words[position:position + INSTRUCTION_WORDS].tobytes()
         if len(raw) < 4 * INSTRUCTION_WORDS:
-            yield f"{address:6}  LAYER, cut short: {len(raw) // 4} of {INSTRUCTION_WORDS} words"
+            yield (f"{address:6}  {Opcode(opcode).name}, cut short: {len(raw) // 4} of "
+                   f"{INSTRUCTION_WORDS} words")
             return
-        fields = {name: int(value[0]) for name, value in INSTRUCTION.unpack(raw, 32).items()}
-        yield f"{address:6}  LAYER {_flags(fields['flags'])}".rstrip()
-        for names in _FIELD_LINES:
-            yield "          " + "  ".join(f"{name} {fields[name]}" for name in names)
-        yield from (f"          {name} {fields[name]:#x}, must be 0"
-                    for name in _RESERVED if fields[name])
-        yield from _groups(fields, memory, config)
+        unpacked = _LAYOUTS[opcode].unpack(raw, 32)
+        fields = {name: int(value[0]) for name, value in unpacked.items()}
+        move = opcode == Opcode.MOVE
+        flags = _flags(fields["flags"], MoveFlag if move else LayerFlag)
+        yield f"{address:6}  {Opcode(opcode).name} {flags}".rstrip()
+        for line in _move(fields) if move else _layer(fields):
+            yield f"          {line}"
+        yield from (f"          {name} {value:#x}, must be 0"
+                    for name, value in fields.items() if name.startswith("reserved") and value)
+        if not move:
+            yield from _groups(fields, memory, config)
         position += INSTRUCTION_WORDS
 
 
-def _flags(flags: int) -> str:
-    names = [flag.name or "" for flag in LayerFlag if flags & flag]
-    unknown = flags & ~sum(LayerFlag)
+def _layer(fields: dict[str, int]) -> Iterator[str]:
+    for names in _FIELD_LINES:
+        yield "  ".join(f"{name} {fields[name]}" for name in names)
+
+
+def _move(fields: dict[str, int]) -> Iterator[str]:
+    """Yield the fields of a MOVE; addresses and distances are ``word:lane``."""
+    names = ("channels", "rows", "columns")
+    if fields["flags"] & MoveFlag.FILL:
+        names = (*names, "value")
+    yield "  ".join(f"{name} {fields[name]}" for name in names)
+    places = _PLACES[3:] if fields["flags"] & MoveFlag.FILL else _PLACES
+    for start in range(0, len(places), 3):
+        yield "  ".join(f"{name} {fields[f'{name}_word']}:{fields[f'{name}_lane']}"
+                        for name in places[start:start + 3])
+
+
+def _flags(flags: int, kind: type[LayerFlag] | type[MoveFlag]) -> str:
+    names = [flag.name or "" for flag in kind if flags & flag]
+    unknown = flags & ~sum(kind)
     return " ".join(names + ([f"{unknown:#04x}"] if unknown else []))
 
 

@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 from smartdeal.compiler.image import Section
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.hw.isa import INSTRUCTION, Opcode, SectionKind
+from smartdeal.hw.isa import INSTRUCTION, MOVE_INSTRUCTION, Opcode, SectionKind
+from smartdeal.hw.packing import WordFormat
 
-__all__ = ["END_WORDS", "layer_words", "program_section"]
+__all__ = ["END_WORDS", "layer_words", "move_words", "program_section"]
 
 #: An END instruction.
 END_WORDS: NDArray[np.uint32] = np.array([Opcode.END], np.uint32)
@@ -17,9 +18,17 @@ END_WORDS: NDArray[np.uint32] = np.array([Opcode.END], np.uint32)
 
 def layer_words(fields: Mapping[str, int]) -> NDArray[np.uint32]:
     """Return the words of one LAYER instruction; fields that are not given are 0."""
-    values = {field.name: 0 for field in INSTRUCTION.fields}
-    values.update({"opcode": Opcode.LAYER, **fields})
-    packed = INSTRUCTION.pack(32, **{name: np.array([v]) for name, v in values.items()})
+    return _words(INSTRUCTION, {"opcode": Opcode.LAYER, **fields})
+
+
+def move_words(fields: Mapping[str, int]) -> NDArray[np.uint32]:
+    """Return the words of one MOVE instruction; fields that are not given are 0."""
+    return _words(MOVE_INSTRUCTION, {"opcode": Opcode.MOVE, **fields})
+
+
+def _words(layout: WordFormat, fields: Mapping[str, int]) -> NDArray[np.uint32]:
+    values = {**{field.name: 0 for field in layout.fields}, **fields}
+    packed = layout.pack(32, **{name: np.array([v]) for name, v in values.items()})
     return np.frombuffer(packed, "<u4").astype(np.uint32)
 
 

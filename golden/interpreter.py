@@ -3,8 +3,6 @@
 It knows memories, instructions and widths, and nothing of networks or of how images come about.
 """
 
-import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -12,50 +10,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smartdeal.golden.formats import ACT_MIN, BASIS_SIZE, wrap
+from smartdeal.golden.memories import Memories, ProgramError
+from smartdeal.golden.moves import Move
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import (
-    BLOCK_BYTES,
-    IMAGE_FLAG_PROGRAM,
-    IMAGE_MAGIC,
-    IMAGE_VERSION,
     INSTRUCTION,
     INSTRUCTION_WORDS,
     MIN_STEPS,
+    MOVE_INSTRUCTION,
     ErrorCode,
     LayerFlag,
     Opcode,
-    SectionKind,
     group_channels,
-    section_capacity,
-    section_format,
 )
 
 __all__ = ["Interpreter", "ProgramError"]
 
-#: Bytes of a header, a section header or the trailer as four numbers.
-_HEADER = struct.Struct("<IHHII")
-_BLOCK = struct.Struct("<IIII")
 #: Activation operands that are gathered at a time.
 _CHUNK = 1 << 22
 _FEATURES = {LayerFlag.MAX_POOL: "max_pool", LayerFlag.BASIS: "basis",
              LayerFlag.RESIDUAL: "residual", LayerFlag.REDUCE: "reduce"}
-
-
-class ProgramError(RuntimeError):
-    """An image that the accelerator refuses, or a program that it stops.
-
-    Parameters
-    ----------
-    code : ErrorCode
-        What the register ERROR holds.
-    instruction : int
-        Word address of the instruction that failed; 0 while loading.
-    """
-
-    def __init__(self, code: ErrorCode, instruction: int = 0) -> None:
-        super().__init__(f"{code.name} at instruction {instruction}")
-        self.code = code
-        self.instruction = instruction
 
 
 @dataclass
@@ -84,127 +58,13 @@ class _Layer:
         return self["tiles"] * self.config.cols
 
 
-class Interpreter:
-    """One accelerator: its memories, which stay from program to program, and what it does.
+class Interpreter(Memories):
+    """One accelerator: its memories, and what it does.
 
     Parameters
     ----------
     config : AcceleratorConfig
     """
-
-    def __init__(self, config: AcceleratorConfig) -> None:
-        self.config = config
-        #: The activation buffer, flat: int8, (activation_words · cols,).
-        self.activations = np.zeros(config.activation_bytes, np.int8)
-        self._program = np.zeros(config.program_words, np.uint32)
-        self._coefficients = np.zeros((config.weight_steps, config.rows), np.int32)
-        self._step = {name: np.zeros(config.weight_steps, np.int64)
-                      for name in ("lane", "word", "next_last")}
-        self._channels = _empty(SectionKind.CHANNELS, config)
-        self._basis = _empty(SectionKind.BASIS, config)
-        self._pending = b""
-        self._swallowing = False
-        self._valid = False
-
-    # Loading
-
-    def load(self, image: bytes) -> None:
-        """Take bytes of the load stream: an image, several, or a piece of one.
-
-        Raises
-        ------
-        ProgramError
-            At the first thing that is wrong. What comes after it is swallowed until :meth:`clear`.
-        """
-        if self._swallowing:
-            return
-        data = self._pending + image
-        try:
-            while data:
-                used = self._take(data)
-                if used is None:
-                    break
-                data = data[used:]
-        except ProgramError:
-            self._swallowing, data = True, b""
-            raise
-        finally:
-            self._pending = data
-
-    def clear(self) -> None:
-        """Abandon a half-loaded or refused image, as CONTROL.CLEAR does."""
-        self._pending = b""
-        self._swallowing = False
-
-    def _take(self, data: bytes) -> int | None:
-        """Take one image and return its size, or None if it is not yet complete."""
-        size = max(BLOCK_BYTES, self.config.host_bits // 8)
-        if len(data) < size:
-            return None
-        magic, version, flags, fingerprint, _ = _HEADER.unpack_from(data)
-        program = bool(flags & IMAGE_FLAG_PROGRAM)
-        self._valid = self._valid and not program
-        for wrong, code in ((magic != IMAGE_MAGIC, ErrorCode.MAGIC),
-                            (version != IMAGE_VERSION, ErrorCode.VERSION),
-                            (fingerprint != self.config.fingerprint, ErrorCode.FINGERPRINT)):
-            if wrong:
-                raise ProgramError(code)
-        position = size
-        while len(data) >= position + size:
-            kind, address, count, _ = _BLOCK.unpack_from(data, position)
-            if kind == SectionKind.END:
-                if address != zlib.crc32(data[:position]):
-                    raise ProgramError(ErrorCode.CHECKSUM)
-                self._valid = self._valid or program
-                return position + size
-            position = self._section(data, position + size, program, (kind, address, count))
-        return None
-
-    def _section(
-        self, data: bytes, start: int, program: bool, header: tuple[int, int, int],
-    ) -> int:
-        """Check a section, store it if it is complete, and return where it ends."""
-        number, address, count = header
-        if number not in list(SectionKind) or not (
-                program or number == SectionKind.ACTIVATIONS):
-            raise ProgramError(ErrorCode.SECTION)
-        kind = SectionKind(number)
-        if address + count > section_capacity(kind, self.config):
-            raise ProgramError(ErrorCode.SECTION_RANGE)
-        end = start + count * section_format(kind, self.config).unit_bytes(self.config.host_bits)
-        if end <= len(data):
-            self._store(kind, slice(address, address + count), data[start:end])
-        return end
-
-    def _store(self, kind: SectionKind, words: slice, data: bytes) -> None:
-        """Write units to the memory of that kind."""
-        config = self.config
-        layout = section_format(kind, config)
-        if kind == SectionKind.ACTIVATIONS:
-            units = np.frombuffer(data, np.int8).reshape(-1, layout.unit_bytes(config.host_bits))
-            self.activations.reshape(-1, config.cols)[words] = units[:, :config.cols]
-            return
-        values = layout.unpack(data, config.host_bits)
-        if kind == SectionKind.PROGRAM:
-            self._program[words] = values["word"]
-        elif kind == SectionKind.STEPS:
-            self._coefficients[words] = config.coefficient.decode(values.pop("coefficients"))
-            for name, column in values.items():
-                self._step[name][words] = column
-        else:
-            memory = self._channels if kind == SectionKind.CHANNELS else self._basis
-            for name, column in values.items():
-                memory[name][words] = column
-
-    def read(self, word: int, count: int) -> bytes:
-        """Return ``count`` words of the activation buffer, ``cols`` bytes each."""
-        if word < 0 or count < 0 or word + count > self.config.activation_words:
-            raise ValueError(f"Words must be within 0 to {self.config.activation_words}, not "
-                             f"{word} to {word + count}")
-        cols = self.config.cols
-        return self.activations[word * cols:(word + count) * cols].tobytes()
-
-    # Running
 
     def run(self) -> None:
         """Run the program from its first instruction to END.
@@ -218,13 +78,16 @@ class Interpreter:
             raise ProgramError(ErrorCode.INCOMPLETE)
         if not self._valid:
             raise ProgramError(ErrorCode.NO_PROGRAM)
-        for layer in self._instructions():
-            pointer = layer["steps_base"]
+        for instruction in self._instructions():
+            if isinstance(instruction, Move):
+                instruction.run(self.activations)
+                continue
+            layer, pointer = instruction, instruction["steps_base"]
             for first in range(0, layer["channels"], layer.group):
                 count = min(layer.group, layer["channels"] - first)
                 pointer = self._group(layer, first, count, pointer)
 
-    def _instructions(self) -> Iterator[_Layer]:
+    def _instructions(self) -> Iterator[_Layer | Move]:
         """Fetch and decode up to END."""
         pointer, depth = 0, self.config.program_words
         while True:
@@ -233,15 +96,19 @@ class Interpreter:
             opcode = int(self._program[pointer]) & 0xFF
             if opcode == Opcode.END:
                 return
-            if opcode != Opcode.LAYER:
+            if opcode not in (Opcode.LAYER, Opcode.MOVE):
                 raise ProgramError(ErrorCode.OPCODE, pointer)
             if pointer + INSTRUCTION_WORDS > depth:
                 raise ProgramError(ErrorCode.PROGRAM_RANGE, pointer)
             words = self._program[pointer:pointer + INSTRUCTION_WORDS].astype("<u4").tobytes()
-            values = {name: int(value[0]) for name, value in INSTRUCTION.unpack(words, 32).items()}
-            layer = _Layer(pointer, values, self.config)
-            self._check(layer)
-            yield layer
+            layout = MOVE_INSTRUCTION if opcode == Opcode.MOVE else INSTRUCTION
+            values = {name: int(value[0]) for name, value in layout.unpack(words, 32).items()}
+            if opcode == Opcode.MOVE:
+                yield Move(pointer, values, self.config)
+            else:
+                layer = _Layer(pointer, values, self.config)
+                self._check(layer)
+                yield layer
             pointer += INSTRUCTION_WORDS
 
     def _check(self, layer: _Layer) -> None:
@@ -389,10 +256,3 @@ class Interpreter:
         rounding = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
         q = ((t + rounding) >> shift) + layer["zp_out"]
         return np.minimum(np.maximum(q, layer["lo"]), layer["hi"])
-
-
-def _empty(kind: SectionKind, config: AcceleratorConfig) -> dict[str, NDArray[np.int64]]:
-    """Return the columns of a table memory, all zero."""
-    depth = section_capacity(kind, config)
-    return {entry.name: np.zeros(depth if entry.count == 1 else (depth, entry.count), np.int64)
-            for entry in section_format(kind, config).fields}

@@ -14,13 +14,20 @@ from smartdeal.compiler.image import (
     read_image,
     write_image,
 )
-from smartdeal.compiler.instructions import END_WORDS, layer_words, program_section
+from smartdeal.compiler.instructions import (
+    END_WORDS,
+    layer_words,
+    move_words,
+    program_section,
+)
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import (
     INSTRUCTION_WORDS,
     MIN_STEPS,
+    MOVE_INSTRUCTION,
     ErrorCode,
     LayerFlag,
+    MoveFlag,
     SectionKind,
     section_capacity,
 )
@@ -40,7 +47,7 @@ def bad_images(config: AcceleratorConfig) -> list[BadImage]:
     configuration leaves something out. Clear after each.
     """
     return [*_bad_containers(config), *_bad_opcodes(config), *_bad_fields(config),
-            *_bad_addresses(config)]
+            *_bad_addresses(config), *_bad_moves(config)]
 
 
 def _program(
@@ -84,6 +91,12 @@ def _layer(config: AcceleratorConfig, fields: Mapping[str, int]) -> NDArray[np.u
              "output_base": config.activation_words - 1,
              "steps_base": config.weight_steps - MIN_STEPS}
     return layer_words({**right, **fields})
+
+
+def _move(config: AcceleratorConfig, fields: Mapping[str, int]) -> NDArray[np.uint32]:
+    """Return a MOVE of one byte, right but for the fields given."""
+    return move_words({"channels": 1, "rows": 1, "columns": 1,
+                       "target_word": config.activation_words - 1, **fields})
 
 
 def _with_checksum(image: bytes, config: AcceleratorConfig) -> bytes:
@@ -155,7 +168,7 @@ def _in_units(image: bytes, offset: int, config: AcceleratorConfig) -> bool:
 
 def _bad_opcodes(config: AcceleratorConfig) -> Iterator[BadImage]:
     """Yield programs with unknown opcodes, or without END."""
-    for opcode in (0x00, 0x03, 0x82, 0xFF):
+    for opcode in (0x00, 0x04, 0x82, 0xFF):
         yield f"opcode {opcode:#04x}", _program(config, {"opcode": opcode}), ErrorCode.OPCODE
     layer = _layer(config, {})
     after = np.append(layer, np.uint32(0xAB))
@@ -163,6 +176,10 @@ def _bad_opcodes(config: AcceleratorConfig) -> Iterator[BadImage]:
     count = -(-config.program_words // INSTRUCTION_WORDS)
     endless = np.tile(layer, count)[:config.program_words]
     yield "no END", _program(config, {}, words=endless), ErrorCode.PROGRAM_RANGE
+    endless[INSTRUCTION_WORDS * (count - 1):] = _move(config, {})[:config.program_words
+                                                                  - INSTRUCTION_WORDS * (count - 1)]
+    if config.program_words % INSTRUCTION_WORDS:
+        yield "MOVE cut short", _program(config, {}, words=endless), ErrorCode.PROGRAM_RANGE
 
 
 def _bad_fields(config: AcceleratorConfig) -> Iterator[BadImage]:
@@ -235,3 +252,48 @@ def _bad_addresses(config: AcceleratorConfig) -> Iterator[BadImage]:
         yield "basis entry behind", _program(
             config, {"flags": LayerFlag.BASIS, "basis_base": config.basis_entries}), \
             ErrorCode.TABLE_RANGE
+
+
+def _bad_moves(config: AcceleratorConfig) -> Iterator[BadImage]:
+    """Yield MOVE instructions that are refused."""
+    reserved = [f for f in MOVE_INSTRUCTION.fields if f.name.startswith("reserved")]
+    lanes = [f.name for f in MOVE_INSTRUCTION.fields if f.name.endswith("_lane")]
+    wrong: dict[str, dict[str, int]] = {
+        **{f.name: {f.name: 1 << f.bits - 1} for f in reserved},
+        "unknown flag": {"flags": 4},
+        "unknown flag 7": {"flags": 0x80},
+        "FILL with DECIMATE": {"flags": MoveFlag.FILL | MoveFlag.DECIMATE},
+        "no channels": {"channels": 0}, "no rows": {"rows": 0}, "no columns": {"columns": 0},
+        **{f"{name} of a word": {name: config.cols} for name in lanes},
+    }
+    for name, fields in wrong.items():
+        yield f"MOVE field: {name}", _moving(config, fields), ErrorCode.FIELD
+    if not config.move:
+        yield "feature move", _moving(config, {}), ErrorCode.FEATURE
+        return
+    words, cols = config.activation_words, config.cols
+    high, low = {"source_word": words - 1, "target_word": 0}, {"target_word": words - 1}
+    addresses: dict[str, dict[str, int]] = {
+        "source behind": {"source_word": words},
+        "source far behind": {"source_word": (1 << 24) - 1},
+        "source's second word behind": {**high, "source_lane": 1},
+        "second chunk behind": {**high, "columns": cols + 1},
+        "second vector behind": {**high, "flags": MoveFlag.DECIMATE},
+        "second row's source behind": {**high, "rows": 2, "source_row_lane": 1},
+        "second channel's source behind": {**high, "channels": 2, "source_channel_word": 1},
+        "target behind": {"target_word": words},
+        "target far behind": {"target_word": (1 << 24) - 1, "flags": MoveFlag.FILL},
+        "target's second word behind": {**low, "target_lane": cols - 1, "columns": 2},
+        "target's second chunk behind": {**low, "columns": cols + 1},
+        "second row's target behind": {**low, "rows": 2, "target_row_word": 1},
+        "second channel's fill behind": {**low, "channels": 2, "target_channel_word": 1,
+                                         "flags": MoveFlag.FILL},
+        "filled word behind": {**low, "columns": cols + 1, "flags": MoveFlag.FILL},
+    }
+    for name, fields in addresses.items():
+        yield f"MOVE: {name}", _moving(config, fields), ErrorCode.ACTIVATION_RANGE
+
+
+def _moving(config: AcceleratorConfig, fields: Mapping[str, int]) -> bytes:
+    """Return an image with one MOVE."""
+    return _program(config, {}, words=np.append(_move(config, fields), END_WORDS))

@@ -11,13 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smartdeal.compiler.image import Section, pack_activations, write_image
-from smartdeal.compiler.instructions import END_WORDS, layer_words, program_section
+from smartdeal.compiler.instructions import (
+    END_WORDS,
+    layer_words,
+    move_words,
+    program_section,
+)
 from smartdeal.golden.formats import ACT_MAX, ACT_MIN
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import (
     INSTRUCTION_WORDS,
     MIN_STEPS,
     LayerFlag,
+    MoveFlag,
     SectionKind,
     group_channels,
     section_capacity,
@@ -45,9 +51,12 @@ def draw_image(rng: np.random.Generator, config: AcceleratorConfig, layers: int 
     Parameters
     ----------
     layers : int
-        LAYER instructions; as many as fit the instruction memory.
+        LAYER instructions; as many as fit the instruction memory. Where the configuration has
+        MOVE, some of these stand among them.
     """
-    layers = min(layers, (config.program_words - 1) // INSTRUCTION_WORDS)
+    room = (config.program_words - 1) // INSTRUCTION_WORDS
+    layers = min(layers, room)
+    moves = min(int(rng.integers(layers + 2)), room - layers) if config.move else 0
     program: list[NDArray[np.uint32]] = []
     steps: list[dict[str, NDArray[np.int64]]] = []
     # Each layer gets its own range of the weight buffer.
@@ -57,6 +66,8 @@ def draw_image(rng: np.random.Generator, config: AcceleratorConfig, layers: int 
         layer = _DrawnLayer(rng, config, stop - start)
         steps.append(layer.draw_steps())
         program.append(layer_words({**layer.fields, "steps_base": start}))
+    for _ in range(moves):
+        program.insert(int(rng.integers(len(program) + 1)), move_words(_draw_move(rng, config)))
     words = np.concatenate([*program, END_WORDS])
     tables = [_draw_table(rng, config, SectionKind.CHANNELS)]
     if config.basis:
@@ -182,6 +193,43 @@ class _DrawnLayer:
             "word": rng.integers(0, span, count),
             "next_last": next_last,
         }
+
+
+def _draw_move(rng: np.random.Generator, config: AcceleratorConfig) -> dict[str, int]:
+    """Draw one MOVE that reads one half of the buffer and stores in the other."""
+    cols = config.cols
+    half = config.activation_words // 2 * cols
+    reads = int(rng.integers(2)) * half
+    flags = [MoveFlag(0), MoveFlag.FILL, MoveFlag.DECIMATE][int(rng.integers(3))]
+    step = 2 if flags == MoveFlag.DECIMATE else 1
+    columns = int(rng.integers(1, min(3 * cols + 2, half // step - cols) + 1))
+    columns = -(-columns // cols) * cols if rng.random() < 0.2 and columns <= 2 * cols else columns
+    counts = {"channels": int(rng.integers(1, 6)), "rows": int(rng.integers(1, 6))}
+    # Below the other half a vector may reach into it; its last bytes are not used.
+    span = step * columns if reads == 0 else step * -(-columns // cols) * cols
+    flat = (_draw_places(rng, "source", reads, half - span, counts)
+            | _draw_places(rng, "target", half - reads, half - columns, counts))
+    if flags == MoveFlag.FILL and rng.random() < 0.5:  # what would be read does not matter
+        flat["source"] = int(rng.integers(1 << 24)) * cols
+    places = {name + part: value for name, address in flat.items()
+              for part, value in zip(("_word", "_lane"), divmod(address, cols), strict=True)}
+    return {"flags": flags, "value": int(rng.integers(ACT_MIN, ACT_MAX + 1)), "columns": columns,
+            **counts, **places}
+
+
+def _draw_places(
+    rng: np.random.Generator, name: str, start: int, room: int, counts: dict[str, int],
+) -> dict[str, int]:
+    """Draw the first byte and the distances of runs that start at most ``room`` bytes in."""
+    used = int(rng.integers(room + 1))
+    base, distances = room - used, {}
+    for axis in ("row", "channel"):
+        steps = counts[f"{axis}s"] - 1
+        part = used if axis == "channel" else int(rng.integers(used + 1))
+        # Of a single run the distance does not matter.
+        distances[f"{name}_{axis}"] = part // steps if steps else int(rng.integers(room + 1))
+        used -= part
+    return {name: start + int(rng.integers(base + 1)), **distances}
 
 
 def _draw_table(

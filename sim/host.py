@@ -105,7 +105,8 @@ class Host:
             unit, cols = self._unit_bytes, self.config.cols
             region = b"".join(stored[at:at + cols] for at in range(0, len(stored), unit))
         cycles = Cycles(counters[Register.CYCLES], counters[Register.BUSY],
-                        counters[Register.STALL_DRAIN], counters[Register.STALL_RESIDUAL])
+                        counters[Register.STALL_DRAIN], counters[Register.STALL_RESIDUAL],
+                        counters[Register.MOVE])
         return Outcome(finished, Status(status), ErrorCode(error), instruction, cycles,
                        counters[Register.OVERHEAD], region)
 

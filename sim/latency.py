@@ -16,15 +16,19 @@ from smartdeal.hw.isa import (
     INSTRUCTION,
     INSTRUCTION_WORDS,
     MIN_STEPS,
+    MOVE_INSTRUCTION,
     LayerFlag,
+    MoveFlag,
     Opcode,
     SectionKind,
     group_channels,
     section_format,
 )
-from smartdeal.hw.timing import END_CYCLES, LAYER_CYCLES
+from smartdeal.hw.timing import END_CYCLES, LAYER_CYCLES, MOVE_CYCLES
 
 __all__ = ["Cycles", "predict"]
+
+_LAYOUTS = {int(Opcode.LAYER): INSTRUCTION, int(Opcode.MOVE): MOVE_INSTRUCTION}
 
 
 @dataclass(frozen=True)
@@ -41,22 +45,26 @@ class Cycles:
         A unit's last step waited for the read-out of the unit before.
     stall_residual : int
         Residual operands were fetched instead.
+    move : int
+        MOVE instructions read or filled.
     """
 
     total: int
     busy: int
     stall_drain: int
     stall_residual: int
+    move: int = 0
 
     @property
     def overhead(self) -> int:
         """All other cycles."""
-        return self.total - self.busy - self.stall_drain - self.stall_residual
+        return (self.total - self.busy - self.stall_drain - self.stall_residual
+                - self.move)
 
     def __add__(self, other: "Cycles") -> "Cycles":
         return Cycles(self.total + other.total, self.busy + other.busy,
                       self.stall_drain + other.stall_drain,
-                      self.stall_residual + other.stall_residual)
+                      self.stall_residual + other.stall_residual, self.move + other.move)
 
 
 def predict(image: bytes, config: AcceleratorConfig) -> Cycles:
@@ -81,12 +89,14 @@ def predict(image: bytes, config: AcceleratorConfig) -> Cycles:
     announcements = np.flatnonzero(flags)
     cycles = Cycles(END_CYCLES, 0, 0, 0)
     pointer = 0
-    while pointer < len(program) and program[pointer] & 0xFF == Opcode.LAYER:
+    while pointer < len(program) and (opcode := program[pointer] & 0xFF) in _LAYOUTS:
         words = program[pointer:pointer + INSTRUCTION_WORDS].astype("<u4").tobytes()
         if len(words) < 4 * INSTRUCTION_WORDS:
             break
-        fields = {name: int(value[0]) for name, value in INSTRUCTION.unpack(words, 32).items()}
-        cycles += _layer(fields, announcements, config)
+        unpacked = _LAYOUTS[opcode].unpack(words, 32)
+        fields = {name: int(value[0]) for name, value in unpacked.items()}
+        cycles += (_move(fields, config) if opcode == Opcode.MOVE
+                   else _layer(fields, announcements, config))
         pointer += INSTRUCTION_WORDS
     if pointer >= len(program) or program[pointer] & 0xFF != Opcode.END:
         raise ValueError(f"Program must reach END, not stop at word {pointer}")
@@ -140,6 +150,13 @@ def _layer(
     last = busy + wait + stall_residual - int(fetches[-1])
     total = LAYER_CYCLES + config.drain_lanes + last + int(drain[-1])
     return Cycles(total, busy, wait, stall_residual)
+
+
+def _move(fields: dict[str, int], config: AcceleratorConfig) -> Cycles:
+    """Return the cycles of one MOVE instruction."""
+    chunks = fields["channels"] * fields["rows"] * -(-fields["columns"] // config.cols)
+    move = chunks * (2 if fields["flags"] & MoveFlag.DECIMATE else 1)
+    return Cycles(MOVE_CYCLES + move, 0, 0, 0, move)
 
 
 def _neighbours(

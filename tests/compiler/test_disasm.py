@@ -5,9 +5,12 @@ import pytest
 
 from smartdeal.compiler import compile_layer
 from smartdeal.compiler.disasm import disassemble
+from smartdeal.compiler.image import write_image
+from smartdeal.compiler.instructions import END_WORDS, move_words, program_section
 from smartdeal.golden.forms import TermWeights
 from smartdeal.golden.layers import IntegerLayer, Requantisation
 from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.isa import MoveFlag
 from smartdeal.sim.cases import bad_images, draw_config, draw_image
 
 CONFIG = AcceleratorConfig(rows=2, cols=4, activation_words=64, weight_steps=64, host_bits=32)
@@ -60,6 +63,25 @@ def test_listing() -> None:
     assert text.splitlines()[0] == (
         f"program image of {len(image())} bytes, version 1, configuration "
         f"{CONFIG.fingerprint:#010x}")
+
+
+def test_moves() -> None:
+    words = [move_words({"channels": 2, "rows": 3, "columns": 5, "source_lane": 3,
+                         "source_row_word": 1, "target_word": 7, "target_channel_lane": 2,
+                         "flags": MoveFlag.DECIMATE}),
+             move_words({"channels": 1, "rows": 1, "columns": 9, "value": -7, "target_row_word": 4,
+                         "flags": MoveFlag.FILL, "reserved_1": 3}), END_WORDS]
+    moving = write_image(CONFIG, [program_section(np.concatenate(words), CONFIG)], program=True)
+    assert disassemble(moving, CONFIG).splitlines()[3:] == """\
+     0  MOVE DECIMATE
+          channels 2  rows 3  columns 5
+          source 0:3  source_row 1:0  source_channel 0:0
+          target 7:0  target_row 0:0  target_channel 0:2
+    16  MOVE FILL
+          channels 1  rows 1  columns 9  value -7
+          target 0:0  target_row 4:0  target_channel 0:0
+          reserved_1 0x3, must be 0
+    32  END""".splitlines()
 
 
 def test_cut_short() -> None:

@@ -13,8 +13,11 @@ from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import (
     INSTRUCTION,
     INSTRUCTION_WORDS,
+    MOVE_INSTRUCTION,
     ErrorCode,
     LayerFlag,
+    MoveFlag,
+    Opcode,
     SectionKind,
     section_format,
 )
@@ -73,9 +76,12 @@ class NaiveAccelerator:
         """Run to END and return the activation buffer."""
         program = self.memory[SectionKind.PROGRAM]
         pointer = 0
-        while program[pointer]["word"] & 0xFF == 2:
+        while (opcode := program[pointer]["word"] & 0xFF) != Opcode.END:
             word = sum(program[pointer + i]["word"] << 32 * i for i in range(INSTRUCTION_WORDS))
-            self.layer(fields_of(word, INSTRUCTION))
+            if opcode == Opcode.MOVE:
+                self.move(fields_of(word, MOVE_INSTRUCTION))
+            else:
+                self.layer(fields_of(word, INSTRUCTION))
             pointer += INSTRUCTION_WORDS
         return struct.pack(f"{len(self.act)}b", *self.act)
 
@@ -97,6 +103,21 @@ class NaiveAccelerator:
                     acc, pointer = self.unit(i, tile, pointer)
                     self.add(i, total, acc, (group, s, size, tile), streams)
                 self.store(i, tile, first, total, reduced)
+
+    def move(self, i: dict[str, Any]) -> None:
+        def flat(name: str) -> int:
+            return i[f"{name}_word"] * self.config.cols + i[f"{name}_lane"]
+
+        def run(name: str, channel: int, row: int) -> int:
+            return flat(name) + channel * flat(f"{name}_channel") + row * flat(f"{name}_row")
+
+        step = 2 if i["flags"] & MoveFlag.DECIMATE else 1
+        for channel in range(i["channels"]):
+            for row in range(i["rows"]):
+                for column in range(i["columns"]):
+                    value = (i["value"] if i["flags"] & MoveFlag.FILL else
+                             self.act[run("source", channel, row) + step * column])
+                    self.act[run("target", channel, row) + column] = value
 
     def unit(self, i: dict[str, Any], tile: int, pointer: int) -> tuple[list[list[int]], int]:
         config = self.config
@@ -196,7 +217,7 @@ def configurations() -> list[AcceleratorConfig]:
     return [
         AcceleratorConfig(),
         AcceleratorConfig(rows=5, cols=6, host_bits=256, exponents=1, basis=False, max_pool=False,
-                          residual=False, reduce=False),
+                          residual=False, reduce=False, move=False),
         AcceleratorConfig(rows=2, cols=2, host_bits=32, program_words=37),
         AcceleratorConfig(rows=3, cols=7, host_bits=128, weight_steps=16, activation_words=16),
     ]

@@ -8,8 +8,16 @@ import pytest
 from smartdeal.compiler import ImageError
 from smartdeal.compiler.image import read_image
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.hw.isa import INSTRUCTION, LayerFlag, SectionKind, section_format
-from smartdeal.hw.timing import END_CYCLES, LAYER_CYCLES
+from smartdeal.hw.isa import (
+    INSTRUCTION,
+    MOVE_INSTRUCTION,
+    LayerFlag,
+    MoveFlag,
+    Opcode,
+    SectionKind,
+    section_format,
+)
+from smartdeal.hw.timing import END_CYCLES, LAYER_CYCLES, MOVE_CYCLES
 from smartdeal.sim.cases import bad_images, draw_case, draw_config, draw_image
 from smartdeal.sim.latency import Cycles, predict
 
@@ -17,8 +25,10 @@ from smartdeal.sim.latency import Cycles, predict
 Unit = tuple[int, int, int]
 
 
-def layers(image: bytes, config: AcceleratorConfig) -> Iterator[list[Unit]]:
-    """Yield the units of work of each layer, in the order of running."""
+def instructions(
+    image: bytes, config: AcceleratorConfig,
+) -> Iterator[list[Unit] | dict[str, int]]:
+    """Yield the units of work of each layer, and the fields of each MOVE, in order."""
     flags: dict[int, int] = {}
     words: dict[int, int] = {}
     for section in read_image(image, config).sections:
@@ -30,8 +40,9 @@ def layers(image: bytes, config: AcceleratorConfig) -> Iterator[list[Unit]]:
     size = INSTRUCTION.bits // 32
     for pointer in range(0, len(words) - 1, size):
         raw = b"".join(words[pointer + i].to_bytes(4, "little") for i in range(size))
-        yield list(units({k: int(v[0]) for k, v in INSTRUCTION.unpack(raw, 32).items()}, flags,
-                         config))
+        layout = MOVE_INSTRUCTION if raw[0] == Opcode.MOVE else INSTRUCTION
+        fields = {k: int(v[0]) for k, v in layout.unpack(raw, 32).items()}
+        yield fields if raw[0] == Opcode.MOVE else list(units(fields, flags, config))
 
 
 def enumerate_from(start: int, values: np.ndarray) -> dict[int, int]:
@@ -59,8 +70,14 @@ def units(i: dict[str, int], flags: dict[int, int], config: AcceleratorConfig) -
                        * (3 if basis else 1), channels if residual else 0)
 
 
-def simulate(work: list[Unit], config: AcceleratorConfig) -> Cycles:
-    """Count cycle by cycle: a step, a fetch or a wait in each."""
+def simulate(work: list[Unit] | dict[str, int], config: AcceleratorConfig) -> Cycles:
+    """Count cycle by cycle: a step, a fetch or a wait in each; or a vector of a MOVE."""
+    if isinstance(work, dict):
+        vectors = 0
+        for _ in range(work["channels"] * work["rows"]):
+            for _ in range(0, work["columns"], config.cols):
+                vectors += 2 if work["flags"] & MoveFlag.DECIMATE else 1
+        return Cycles(vectors + MOVE_CYCLES, 0, 0, 0, vectors)
     cycle = busy = drain = residual = 0
     free = pending = 0  # cycle in which the read-out before ends; fetches it still needs
     for steps, read_out, fetches in work:
@@ -86,7 +103,7 @@ def test_random_programs(seed: int) -> None:
     config = draw_config(rng)
     image = draw_image(rng, config, layers=3)
     expected = Cycles(END_CYCLES, 0, 0, 0)
-    for work in layers(image, config):
+    for work in instructions(image, config):
         expected += simulate(work, config)
     assert predict(image, config) == expected
 
@@ -98,7 +115,7 @@ def test_compiled_layers(seed: int) -> None:
     program = draw_case(rng, config, max_steps=20_000).program
     for part in program.parts:
         predicted = predict(part.image, config)
-        (work,) = layers(part.image, config)
+        (work,) = instructions(part.image, config)
         assert predicted == simulate(work, config) + Cycles(END_CYCLES, 0, 0, 0)
         assert predicted.busy == part.executed_steps
         assert predicted.overhead >= 0
@@ -109,7 +126,7 @@ def test_refused() -> None:
     images = {name: image for name, image, _ in bad_images(config)}
     with pytest.raises(ImageError, match=r"^image offset 0: magic must be "):
         predict(images["wrong magic"], config)
-    with pytest.raises(ValueError, match=r"^Program must reach END, not stop at word 256$"):
+    with pytest.raises(ValueError, match=r"^Program must reach END, not stop at word 1024$"):
         predict(images["no END"], config)
     with pytest.raises(ValueError, match=r"^Program must reach END, not stop at word 16$"):
         predict(images["opcode after a layer"], config)
