@@ -38,12 +38,15 @@ class Accelerator(wiring.Component):
         Words of the activation buffer, as asked for through READ_COUNT.
     interrupt : Out(1)
         Done or error, if enabled.
+    reading : Out(1)
+        The store stream has words to deliver.
     """
 
     bus:       RegisterBusInterface
     load:      stream.Interface
     store:     stream.Interface
     interrupt: Signal
+    reading:   Signal
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
@@ -52,6 +55,7 @@ class Accelerator(wiring.Component):
             "load":      In(stream.Signature(config.host_bits)),
             "store":     Out(stream.Signature(config.host_bits)),
             "interrupt": Out(1),
+            "reading":   Out(1),
         })
 
     def elaborate(self, platform):
@@ -166,6 +170,7 @@ class Accelerator(wiring.Component):
         wiring.connect(m, reader=reader.o, host=wiring.flipped(self.store))
         m.d.comb += [
             self.interrupt.eq(registers.interrupt),
+            self.reading.eq(reader.active),
             control.start.eq(registers.start),
             control.abort.eq(registers.clear),
             loader.hold.eq(control.busy),

@@ -94,6 +94,7 @@ class ErrorCode(enum.IntEnum):
     ACTIVATION_RANGE = 14  #: an activation address outside the activation buffer
     TABLE_RANGE = 15       #: a channel or basis address outside its memory
     ABORTED = 16           #: stopped by the host
+    BUSY = 17              #: start while a program runs; that program goes on
 
 
 #: One LAYER instruction. Every field fits one 32-bit word of the instruction memory.

@@ -194,7 +194,9 @@ class RegisterFile(wiring.Component):
 
         wants_start = (control & Control.START) != 0
         m.d.comb += self.clear.eq((control & Control.CLEAR) != 0)
-        with m.If(wants_start & ~self.clear & ~self.running):
+        with m.If(wants_start & ~self.clear & self.running):
+            m.d.sync += error.eq(ErrorCode.BUSY)
+        with m.Elif(wants_start & ~self.clear):
             m.d.sync += done.eq(0)
             with m.If(self.loading):
                 m.d.sync += error.eq(ErrorCode.INCOMPLETE)

@@ -7,8 +7,8 @@ words while the accelerator is idle.
 import enum
 from dataclasses import dataclass
 
-__all__ = ["HARDWARE_ID", "HARDWARE_VERSION", "Control", "Register", "RegisterInfo", "Status",
-           "register_map"]
+__all__ = ["COUNTERS", "COUNTER_BITS", "HARDWARE_ID", "HARDWARE_VERSION", "Control", "DmaError",
+           "DmaRegister", "DmaStatus", "Register", "RegisterInfo", "Status", "register_map"]
 
 HARDWARE_ID = int.from_bytes(b"SDA1", "little")
 HARDWARE_VERSION = 0x0001_0000  # major, minor: 16 bits each
@@ -54,6 +54,38 @@ class Status(enum.IntFlag):
     READING = 32  #: the store stream has words to deliver
 
 
+class DmaRegister(enum.IntEnum):
+    """Byte addresses of the registers that the AXI system adds."""
+
+    LOAD_ADDRESS       = 0x80  #: rw: system memory address of an image, bits 31:0
+    LOAD_ADDRESS_HIGH  = 0x84  #: rw: bits 63:32
+    LOAD_BYTES         = 0x88  #: rw: bytes to load; writing starts the load
+    STORE_ADDRESS      = 0x8C  #: rw: where words of the activation buffer go, bits 31:0
+    STORE_ADDRESS_HIGH = 0x90  #: rw: bits 63:32
+    DMA_STATUS         = 0x94  #: r: DmaStatus bits
+    DMA_ERROR          = 0x98  #: r: DmaError of the last failure
+    DMA_INTERRUPT      = 0x9C  #: rw: bit 0 enables the interrupt when a transfer ends
+
+
+class DmaStatus(enum.IntFlag):
+    """Bits of DMA_STATUS."""
+
+    LOADING = 1     #: an image is being read
+    STORING = 2     #: words are being written
+    LOAD_DONE = 4   #: a load has ended since CONTROL.CLEAR or the last start
+    STORE_DONE = 8  #: likewise for a store
+
+
+class DmaError(enum.IntEnum):
+    """Why a transfer failed; cleared by CONTROL.CLEAR."""
+
+    NONE = 0
+    READ_RESPONSE = 1   #: the memory answered a read with an error
+    WRITE_RESPONSE = 2  #: the memory answered a write with an error
+    ALIGNMENT = 3       #: address or length is not a multiple of a beat's bytes
+    BUSY = 4            #: a start while a transfer of that direction was going on
+
+
 @dataclass(frozen=True)
 class RegisterInfo:
     """One row of the register map, for descriptions and headers."""
@@ -85,16 +117,31 @@ _ACCESS = {
     Register.MOVE: ("r", "cycles in which a MOVE instruction read or filled"),
 }
 
+_DMA_ACCESS = {
+    DmaRegister.LOAD_ADDRESS: ("rw", "system memory address of an image [31:0]"),
+    DmaRegister.LOAD_ADDRESS_HIGH: ("rw", "system memory address of an image [63:32]"),
+    DmaRegister.LOAD_BYTES: ("rw", "bytes of the image; writing starts the load"),
+    DmaRegister.STORE_ADDRESS: ("rw", "system memory address for READ_COUNT's words [31:0]"),
+    DmaRegister.STORE_ADDRESS_HIGH: ("rw", "system memory address for READ_COUNT's words [63:32]"),
+    DmaRegister.DMA_STATUS: ("r", "loading [0], storing [1], load done [2], store done [3]"),
+    DmaRegister.DMA_ERROR: ("r", "error code of the last failed transfer"),
+    DmaRegister.DMA_INTERRUPT: ("rw", "interrupt enable for the end of a transfer [0]"),
+}
+
 #: Counters take two words, low first.
 COUNTERS = (Register.CYCLES, Register.BUSY, Register.STALL_DRAIN, Register.STALL_RESIDUAL,
             Register.OVERHEAD, Register.MOVE)
 COUNTER_BITS = 48
 
 
-def register_map() -> list[RegisterInfo]:
-    """Return every register in the order of addresses."""
-    return [
+def register_map(*, dma: bool = False) -> list[RegisterInfo]:
+    """Return every register in the order of addresses, on request with those of the DMA."""
+    registers = [
         RegisterInfo(register.name, int(register), COUNTER_BITS if register in COUNTERS else 32,
                      *_ACCESS[register])
         for register in sorted(Register)
     ]
+    if dma:
+        registers += [RegisterInfo(register.name, int(register), 32, *_DMA_ACCESS[register])
+                      for register in sorted(DmaRegister)]
+    return registers

@@ -1,6 +1,6 @@
 """Run a component in the Amaranth simulator, bounded by a watchdog."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import pytest
@@ -12,9 +12,12 @@ Bench = Callable[..., Coroutine[Any, Any, None]]
 
 @pytest.fixture
 def simulate() -> Callable[..., None]:
-    """Return ``simulate(dut, *benches, cycles=N)``: it ends when the benches do."""
+    """Return ``simulate(dut, *benches, background=(…), cycles=N)``: it ends when the benches do."""
 
-    def run(dut: wiring.Component, *benches: Bench, cycles: int = 20_000) -> None:
+    def run(
+        dut: wiring.Component, *benches: Bench, background: Iterable[Bench] = (),
+        cycles: int = 20_000,
+    ) -> None:
         ended = 0
         simulator = Simulator(dut)
         simulator.add_clock(1e-6)
@@ -34,7 +37,8 @@ def simulate() -> Callable[..., None]:
 
         for bench in benches:
             simulator.add_testbench(bounded(bench))
-        simulator.add_testbench(watchdog, background=True)
+        for bench in (*background, watchdog):
+            simulator.add_testbench(bench, background=True)
         simulator.run()
         assert ended == len(benches)
 

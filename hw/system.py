@@ -1,0 +1,264 @@
+"""The accelerator in a system: AXI4-Lite slave for control, AXI4 master for data."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from smartdeal.hw.accelerator import Accelerator
+from smartdeal.hw.axi import Axi4, Axi4Interface, AxiLite, AxiLiteInterface
+from smartdeal.hw.axilite import CONTROL_ADDRESS_BITS, AxiLiteBridge
+from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.dma import CACHE, INCREMENTING, PROTECTION, MemoryReader, MemoryWriter
+from smartdeal.hw.isa import SectionKind, section_format
+from smartdeal.hw.registerfile import RegisterBus, RegisterBusInterface
+from smartdeal.hw.registers import Control, DmaError, DmaRegister, DmaStatus, Register
+
+__all__ = ["AxiSystem", "DmaRegisterFile"]
+
+
+class DmaRegisterFile(wiring.Component):
+    """Registers of the DMA; every other register is the accelerator's.
+
+    A write of READ_COUNT, which makes the accelerator send words, starts the store here.
+
+    Members
+    -------
+    host : In(RegisterBus)
+    core : Out(RegisterBus)
+    load_start, store_start, clear : Out(1)
+    load_address, store_address : Out(64)
+    load_bytes, store_words : Out(32)
+    loading, storing : In(1)
+    load_failed, store_failed : In(1)
+    interrupt : Out(1)
+    """
+
+    host:          RegisterBusInterface
+    core:          RegisterBusInterface
+    load_start:    Signal
+    store_start:   Signal
+    clear:         Signal
+    load_address:  Signal
+    store_address: Signal
+    load_bytes:    Signal
+    store_words:   Signal
+    loading:       Signal
+    storing:       Signal
+    load_failed:   Signal
+    store_failed:  Signal
+    interrupt:     Signal
+
+    def __init__(self, *, beat_bytes: int):
+        self.beat_bytes = beat_bytes
+        super().__init__({
+            "host":          In(RegisterBus()),
+            "core":          Out(RegisterBus()),
+            "load_start":    Out(1),
+            "store_start":   Out(1),
+            "clear":         Out(1),
+            "load_address":  Out(64),
+            "store_address": Out(64),
+            "load_bytes":    Out(32),
+            "store_words":   Out(32),
+            "loading":       In(1),
+            "storing":       In(1),
+            "load_failed":   In(1),
+            "store_failed":  In(1),
+            "interrupt":     Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        host, core = self.host, self.core
+        is_dma, ready, refused = Signal(), Signal(), Signal()
+        data = Signal(32)
+        m.d.comb += [
+            is_dma.eq(host.address[-1]),
+            core.valid.eq(host.valid & ~is_dma & ~refused),
+            core.write.eq(host.write),
+            core.address.eq(host.address),
+            core.write_data.eq(host.write_data),
+            host.ready.eq(Mux(is_dma | refused, ready, core.ready)),
+            host.read_data.eq(Mux(is_dma, data, core.read_data)),
+        ]
+        m.d.sync += ready.eq(host.valid & (is_dma | refused) & ~ready)
+
+        error, enable    = Signal(max(DmaError).bit_length()), Signal()
+        load_done, store_done, was_loading, was_storing = (
+            Signal(name=name) for name in ("load_done", "store_done", "was_loading",
+                                           "was_storing"))
+        status = Cat(self.loading, self.storing, load_done, store_done)
+        assert len(status) == max(DmaStatus).bit_length()
+        with m.Switch(host.address):
+            for register, value in {
+                DmaRegister.LOAD_ADDRESS:       self.load_address[:32],
+                DmaRegister.LOAD_ADDRESS_HIGH:  self.load_address[32:],
+                DmaRegister.LOAD_BYTES:         self.load_bytes,
+                DmaRegister.STORE_ADDRESS:      self.store_address[:32],
+                DmaRegister.STORE_ADDRESS_HIGH: self.store_address[32:],
+                DmaRegister.DMA_STATUS:         status,
+                DmaRegister.DMA_ERROR:          error,
+                DmaRegister.DMA_INTERRUPT:      enable,
+            }.items():
+                with m.Case(int(register)):
+                    m.d.sync += data.eq(value)
+            with m.Default():
+                m.d.sync += data.eq(0)
+
+        # A store that cannot be started must not make the accelerator send words.
+        misplaced = Signal()
+        m.d.comb += [
+            misplaced.eq((self.store_address & (self.beat_bytes - 1)) != 0),
+            refused.eq(host.write & (host.address == int(Register.READ_COUNT))
+                       & (self.storing | misplaced)),
+        ]
+        write = host.valid & host.ready & host.write
+        with m.If(write):
+            with m.Switch(host.address):
+                with m.Case(int(DmaRegister.LOAD_ADDRESS)):
+                    m.d.sync += self.load_address[:32].eq(host.write_data)
+                with m.Case(int(DmaRegister.LOAD_ADDRESS_HIGH)):
+                    m.d.sync += self.load_address[32:].eq(host.write_data)
+                with m.Case(int(DmaRegister.STORE_ADDRESS)):
+                    m.d.sync += self.store_address[:32].eq(host.write_data)
+                with m.Case(int(DmaRegister.STORE_ADDRESS_HIGH)):
+                    m.d.sync += self.store_address[32:].eq(host.write_data)
+                with m.Case(int(DmaRegister.DMA_INTERRUPT)):
+                    m.d.sync += enable.eq(host.write_data[0])
+                with m.Case(int(DmaRegister.LOAD_BYTES)):
+                    self._start_load(m, error, load_done)
+                with m.Case(int(Register.READ_COUNT)):
+                    with m.If(self.storing):
+                        m.d.sync += error.eq(DmaError.BUSY)
+                    with m.Elif(misplaced):
+                        m.d.sync += error.eq(DmaError.ALIGNMENT)
+                    with m.Else():
+                        m.d.comb += self.store_start.eq(1)
+                        m.d.sync += store_done.eq(0)
+                with m.Case(int(Register.CONTROL)):
+                    m.d.comb += self.clear.eq((host.write_data & Control.CLEAR) != 0)
+        m.d.comb += self.store_words.eq(host.write_data)
+
+        m.d.sync += [was_loading.eq(self.loading), was_storing.eq(self.storing)]
+        with m.If(was_loading & ~self.loading):
+            m.d.sync += load_done.eq(1)
+        with m.If(was_storing & ~self.storing):
+            m.d.sync += store_done.eq(1)
+        with m.If(self.load_failed):
+            m.d.sync += error.eq(DmaError.READ_RESPONSE)
+        with m.If(self.store_failed):
+            m.d.sync += error.eq(DmaError.WRITE_RESPONSE)
+        with m.If(self.clear):
+            m.d.sync += [error.eq(DmaError.NONE), load_done.eq(0), store_done.eq(0)]
+        m.d.comb += self.interrupt.eq(enable & (load_done | store_done | (error != 0)))
+        return m
+
+    def _start_load(self, m, error, load_done):
+        aligned = ((self.host.write_data | self.load_address[:32]) & (self.beat_bytes - 1)) == 0
+        with m.If(self.loading):
+            m.d.sync += error.eq(DmaError.BUSY)
+        with m.Elif(~aligned):
+            m.d.sync += error.eq(DmaError.ALIGNMENT)
+        with m.Else():
+            m.d.comb += self.load_start.eq(1)
+            m.d.sync += [self.load_bytes.eq(self.host.write_data), load_done.eq(0)]
+
+
+class AxiSystem(wiring.Component):
+    """The accelerator behind AXI: images are read from memory, words are written to it.
+
+    The host writes an image's address and size to LOAD_ADDRESS and LOAD_BYTES; what READ_COUNT
+    asks for goes to STORE_ADDRESS. The data bus is as wide as the accelerator's streams.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+    address_bits : int
+        Of system memory, 32…64.
+    burst_beats : int
+        Longest burst.
+    outstanding : int
+        Read bursts that may be on their way.
+
+    Members
+    -------
+    control : In(AxiLite)
+    memory : Out(Axi4)
+    interrupt : Out(1)
+    """
+
+    control:   AxiLiteInterface
+    memory:    Axi4Interface
+    interrupt: Signal
+
+    def __init__(self, config: AcceleratorConfig, *, address_bits: int = 32,
+                 burst_beats: int = 64, outstanding: int = 4):
+        if not 32 <= address_bits <= 64:
+            raise ValueError(f"Address width must be 32 to 64 bits, not {address_bits!r}")
+        self.config       = config
+        self.address_bits = address_bits
+        self.burst_beats  = burst_beats
+        self.outstanding  = outstanding
+        super().__init__({
+            "control":   In(AxiLite(address_bits=CONTROL_ADDRESS_BITS)),
+            "memory":    Out(Axi4(address_bits=address_bits, data_bits=config.host_bits)),
+            "interrupt": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        beat_bytes = config.host_bits // 8
+        word_beats = (section_format(SectionKind.ACTIVATIONS, config).unit_bytes(config.host_bits)
+                      // beat_bytes)
+
+        m.submodules.accelerator = core = Accelerator(config)
+        m.submodules.bridge    = bridge    = AxiLiteBridge()
+        m.submodules.registers = registers = DmaRegisterFile(beat_bytes=beat_bytes)
+        m.submodules.reader    = reader    = MemoryReader(
+            address_bits=self.address_bits, data_bits=config.host_bits,
+            burst_beats=self.burst_beats, outstanding=self.outstanding)
+        m.submodules.writer    = writer    = MemoryWriter(
+            address_bits=self.address_bits, data_bits=config.host_bits,
+            burst_beats=self.burst_beats)
+
+        wiring.connect(m, host=wiring.flipped(self.control), bridge=bridge.axi)
+        wiring.connect(m, bridge=bridge.bus, registers=registers.host)
+        wiring.connect(m, registers=registers.core, accelerator=core.bus)
+        wiring.connect(m, reader=reader.o, accelerator=core.load)
+        wiring.connect(m, accelerator=core.store, writer=writer.i)
+        m.d.comb += [
+            reader.start.eq(registers.load_start),
+            reader.address.eq(registers.load_address),
+            reader.beats.eq(registers.host.write_data >> (beat_bytes.bit_length() - 1)),
+            reader.cancel.eq(registers.clear),
+            writer.start.eq(registers.store_start),
+            writer.address.eq(registers.store_address),
+            writer.beats.eq(registers.store_words * word_beats),
+            writer.cancel.eq(registers.clear),
+            registers.loading.eq(reader.busy),
+            registers.storing.eq(writer.busy | core.reading),
+            registers.load_failed.eq(reader.failed),
+            registers.store_failed.eq(writer.failed),
+            self.interrupt.eq(core.interrupt | registers.interrupt),
+        ]
+        self._memory(m, reader, writer, beat_bytes)
+        return m
+
+    def _memory(self, m, reader, writer, beat_bytes):
+        memory = self.memory
+        for name in ("araddr", "arlen", "arvalid", "rready"):
+            m.d.comb += getattr(memory, name).eq(getattr(reader, name))
+        for name in ("arready", "rdata", "rresp", "rlast", "rvalid"):
+            m.d.comb += getattr(reader, name).eq(getattr(memory, name))
+        for name in ("awaddr", "awlen", "awvalid", "wdata", "wstrb", "wlast", "wvalid", "bready"):
+            m.d.comb += getattr(memory, name).eq(getattr(writer, name))
+        for name in ("awready", "wready", "bresp", "bvalid"):
+            m.d.comb += getattr(writer, name).eq(getattr(memory, name))
+        for channel in ("ar", "aw"):
+            m.d.comb += [
+                getattr(memory, f"{channel}size").eq(beat_bytes.bit_length() - 1),
+                getattr(memory, f"{channel}burst").eq(INCREMENTING),
+                getattr(memory, f"{channel}cache").eq(CACHE),
+                getattr(memory, f"{channel}prot").eq(PROTECTION),
+            ]
