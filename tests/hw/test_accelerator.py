@@ -79,11 +79,12 @@ class Host:
 
 def expected_counters(image, config):
     cycles = predict(image, config)
-    return [cycles.total, cycles.busy, cycles.stall_drain, cycles.stall_residual, cycles.overhead]
+    return [cycles.total, cycles.busy, cycles.stall_drain, cycles.stall_residual, cycles.overhead,
+            cycles.move]
 
 
 COUNTERS = [Register.CYCLES, Register.BUSY, Register.STALL_DRAIN, Register.STALL_RESIDUAL,
-            Register.OVERHEAD]
+            Register.OVERHEAD, Register.MOVE]
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -108,7 +109,7 @@ def test_random_program(simulate, seed):
 
 
 @pytest.mark.parametrize("features", [
-    {}, dict(basis=False, max_pool=False, residual=False, reduce=False),
+    {}, dict(basis=False, max_pool=False, residual=False, reduce=False, move=False),
 ])
 def test_bad_images_then_a_good_one(simulate, features):
     config = AcceleratorConfig(rows=4, cols=3, **_SMALL, **features)
