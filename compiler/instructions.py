@@ -10,7 +10,8 @@ from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import INSTRUCTION, MOVE_INSTRUCTION, Opcode, SectionKind
 from smartdeal.hw.packing import WordFormat
 
-__all__ = ["END_WORDS", "layer_words", "move_words", "program_section"]
+__all__ = ["END_WORDS", "layer_words", "move_words", "program_section",
+           "stream_fields"]
 
 #: An END instruction.
 END_WORDS: NDArray[np.uint32] = np.array([Opcode.END], np.uint32)
@@ -30,6 +31,26 @@ def _words(layout: WordFormat, fields: Mapping[str, int]) -> NDArray[np.uint32]:
     values = {**{field.name: 0 for field in layout.fields}, **fields}
     packed = layout.pack(32, **{name: np.array([v]) for name, v in values.items()})
     return np.frombuffer(packed, "<u4").astype(np.uint32)
+
+
+def stream_fields(
+    size: tuple[int, int], pitch: int, skip: int, config: AcceleratorConfig,
+) -> dict[str, int]:
+    """Return the fields of a LAYER that say which stream positions are output.
+
+    Parameters
+    ----------
+    size : (rows, columns)
+        Of the output map.
+    pitch : int
+    skip : int
+        Stream position of output (0, 0).
+    """
+    rows, columns = size
+    end = skip + (rows - 1) * pitch + columns
+    return {"tiles": -(-end // config.cols), "column_step": config.drain_lanes % pitch,
+            "pitch": pitch, "width": columns, "start_column": -skip % pitch, "skip": skip,
+            "end": end}
 
 
 def program_section(words: NDArray[np.uint32], config: AcceleratorConfig) -> Section:

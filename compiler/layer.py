@@ -5,7 +5,12 @@ import numpy as np
 from smartdeal.compiler.accumulate import cut_slices, prove_sums
 from smartdeal.compiler.errors import CompileError
 from smartdeal.compiler.image import Section, write_image
-from smartdeal.compiler.instructions import END_WORDS, layer_words, program_section
+from smartdeal.compiler.instructions import (
+    END_WORDS,
+    layer_words,
+    program_section,
+    stream_fields,
+)
 from smartdeal.compiler.program import Part, Program
 from smartdeal.compiler.steps import Lowering, lower
 from smartdeal.compiler.tables import (
@@ -21,7 +26,7 @@ from smartdeal.golden.layers import IntegerLayer, Requantisation
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import LayerFlag, SectionKind
 
-__all__ = ["compile_layer"]
+__all__ = ["compile_layer", "lower_layer"]
 
 _FEATURES = {LayerFlag.MAX_POOL: "max_pool", LayerFlag.RESIDUAL: "residual",
              LayerFlag.REDUCE: "reduce"}
@@ -45,17 +50,10 @@ def compile_layer(layer: IntegerLayer, config: AcceleratorConfig) -> Program:
     CompileError
         If the layer does not fit the accelerator; one line that says what to change.
     """
-    _check_layer(layer)
-    lowering = lower(layer, config)
-    _check_features(layer, lowering.flags, config)
-    lowering = cut_slices(layer.name, lowering, config)
-    _, height, width = layer.input_shape
-    positions = height * width if LayerFlag.REDUCE in lowering.flags else 1
-    prove_sums(layer.name, lowering, positions, config)
-    parameters = requantisation(layer, config)
+    lowering, parameters = lower_layer(layer, config)
     tiling = plan(layer, lowering, config)
     parts: list[Part] = []
-    total = height if LayerFlag.REDUCE in lowering.flags else layer.output_shape[1]
+    total = layer.input_shape[1] if LayerFlag.REDUCE in lowering.flags else layer.output_shape[1]
     for first, end in tiling.group_ranges:
         memories = _memories(lowering, parameters, tiling, (first, end), config)
         for row in range(0, total, tiling.layout.rows):
@@ -64,6 +62,26 @@ def compile_layer(layer: IntegerLayer, config: AcceleratorConfig) -> Program:
                                config))
     return Program(name=layer.name, config=config, output_shape=layer.output_shape,
                    parts=tuple(parts))
+
+
+def lower_layer(
+    layer: IntegerLayer, config: AcceleratorConfig,
+) -> tuple[Lowering, Requantisation]:
+    """Return a layer's steps and requantisation: all that does not depend on where tensors lie.
+
+    Raises
+    ------
+    CompileError
+        If the layer is not one that the accelerator computes, or a number may overflow.
+    """
+    _check_layer(layer)
+    lowering = lower(layer, config)
+    _check_features(layer, lowering.flags, config)
+    lowering = cut_slices(layer.name, lowering, config)
+    _, height, width = layer.input_shape
+    positions = height * width if LayerFlag.REDUCE in lowering.flags else 1
+    prove_sums(layer.name, lowering, positions, config)
+    return lowering, requantisation(layer, config)
 
 
 def _check_layer(layer: IntegerLayer) -> None:
@@ -142,15 +160,11 @@ def _part(
     first_row, rows = strip
     layout, skip = tiling.layout, tiling.skip
     channels = _channels(lowering, groups, layer)
-    end = skip + (rows - 1) * layout.pitch + layout.out_width
-    tiles = -(-end // config.cols)
+    stream = stream_fields((rows, layout.out_width), layout.pitch, skip, config)
     flags = lowering.flags | (LayerFlag.RESIDUAL if layer.residual else LayerFlag(0))
     output_words = len(channels) * tiling.out_words
     fields = {
-        "flags": flags, "slices": len(lowering.blocks[0]), "tiles": tiles,
-        "channels": len(channels), "column_step": config.drain_lanes % layout.pitch,
-        "pitch": layout.pitch, "width": layout.out_width, "start_column": -skip % layout.pitch,
-        "skip": skip, "end": end,
+        "flags": flags, "slices": len(lowering.blocks[0]), "channels": len(channels), **stream,
         "output_base": tiling.input_words + (output_words if layer.residual else 0),
         "output_stride": tiling.out_words, "lo": layer.lo, "hi": layer.hi,
         "zp_out": layer.output_zero_point,
@@ -171,4 +185,4 @@ def _part(
         width=1 if reduce else layout.out_width, skip=0 if reduce else skip,
         input_words=tiling.input_words, channel_words=tiling.out_words, residual=layer.residual,
         residual_fill=layer.residual_zero_point, output_shape=layer.output_shape,
-        stored_steps=stored, executed_steps=stored * tiles)
+        stored_steps=stored, executed_steps=stored * stream["tiles"])

@@ -1,0 +1,146 @@
+"""Views: how a tensor of a network lies in the activation buffer.
+
+A view holds its tensor as *planes*, one per channel and phase. With stride 1 there is one phase,
+the map itself; with stride 2 phase (p, q) holds the pixels (2·a + p, 2·b + q) at (a, b), so that a
+layer of stride 2 reads it as a layer of stride 1. A plane is a stream: pixel (y, x) is byte
+y · pitch + x behind the plane's origin. The region of a view is
+
+    gap | stream of plane 0 | gap | stream of plane 1 | … | gap | tail
+
+in whole words. All bytes but pixels hold ``fill`` where a layer may read them: padding between two
+rows serves both, and so does a gap between two planes. The tail is only read in vectors whose last
+bytes nobody uses.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["View", "ViewKey", "tap_offsets"]
+
+#: Tensor, stride and fill: what tells the views of a network apart.
+ViewKey = tuple[str, int, int]
+
+
+def tap_offsets(
+    size: int, stride: int, padding: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return phase and position, along one axis, that each tap reads for output 0."""
+    return (np.arange(size) - padding) % stride, (np.arange(size) - padding) // stride
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One tensor in the activation buffer.
+
+    Parameters
+    ----------
+    tensor : str
+    shape : (channels, height, width)
+    stride : int
+        Of the layers that read it, 1 or 2.
+    phases : tuple of (p, q)
+        The phases that some layer reads.
+    fill : int
+        Byte of the padding.
+    cols : int
+        Bytes of a word.
+    pitch : int
+        Bytes from one row to the next.
+    skip : int
+        Bytes of a stream before pixel (0, 0).
+    gap, stream : int
+        Words between two streams, and of a stream.
+    words : int
+        Words of the whole region.
+    base : int
+        First word.
+    """
+
+    tensor: str
+    shape: tuple[int, int, int]
+    stride: int
+    phases: tuple[tuple[int, int], ...]
+    fill: int
+    cols: int
+    pitch: int
+    skip: int
+    gap: int
+    stream: int
+    words: int
+    base: int = 0
+
+    @property
+    def key(self) -> ViewKey:
+        """What tells it from the network's other views."""
+        return self.tensor, self.stride, self.fill
+
+    @property
+    def plane_words(self) -> int:
+        """Words from one plane to the next."""
+        return self.gap + self.stream
+
+    @property
+    def channel_words(self) -> int:
+        """Words from one channel to the next."""
+        return len(self.phases) * self.plane_words
+
+    @property
+    def stop(self) -> int:
+        """First word behind the region."""
+        return self.base + self.words
+
+    def size(self, phase: tuple[int, int]) -> tuple[int, int]:
+        """Return rows and columns of a phase; a small map may have phases without pixels."""
+        (p, q), (_, height, width) = phase, self.shape
+        return -((p - height) // self.stride), -((q - width) // self.stride)
+
+    def origin(self, phase: tuple[int, int]) -> int:
+        """Return the byte of the region at which pixel (0, 0) of a phase's channel 0 stands."""
+        return (self.phases.index(phase) * self.plane_words + self.gap) * self.cols + self.skip
+
+    def taps(self, kernel: tuple[int, int], top: int, left: int) -> NDArray[np.int64]:
+        """Return the byte of the region that each kernel tap reads for output (0, 0).
+
+        Returns
+        -------
+        int64 array, (channels, kh, kw)
+        """
+        origins = np.zeros((self.stride, self.stride), np.int64)
+        for phase in self.phases:
+            origins[phase] = self.origin(phase)
+        p, a = tap_offsets(kernel[0], self.stride, top)
+        q, b = tap_offsets(kernel[1], self.stride, left)
+        tap = origins[p[:, None], q] + a[:, None] * self.pitch + b
+        channel = np.arange(self.shape[0]) * self.channel_words * self.cols
+        return channel[:, None, None] + tap
+
+    def pack(self, x: NDArray[np.int8]) -> NDArray[np.int8]:
+        """Return the bytes of the region, (words · cols,), with a tensor in it."""
+        if x.shape != self.shape or x.dtype != np.int8:
+            raise ValueError(f"{self.tensor} must be int8 of shape {self.shape}, not {x.dtype} of "
+                             f"shape {x.shape}")
+        region = np.full(self.words * self.cols, self.fill, np.int8)
+        for p, q in self.phases:
+            region[self._pixels((p, q))] = x[:, p::self.stride, q::self.stride]
+        return region
+
+    def unpack(self, region: bytes) -> NDArray[np.int8]:
+        """Return the tensor, (channels, height, width), from the bytes of its region."""
+        expected = self.words * self.cols
+        if len(region) != expected:
+            raise ValueError(f"Region of {self.tensor} must have {expected} bytes, not "
+                             f"{len(region)}")
+        data = np.frombuffer(region, np.int8)
+        x = np.zeros(self.shape, np.int8)
+        for p, q in self.phases:
+            x[:, p::self.stride, q::self.stride] = data[self._pixels((p, q))]
+        return x
+
+    def _pixels(self, phase: tuple[int, int]) -> NDArray[np.int64]:
+        """Return the bytes of the region that hold a phase's pixels, (channels, rows, columns)."""
+        rows, columns = self.size(phase)
+        channel, row, column = np.ogrid[:self.shape[0], :rows, :columns]
+        return (self.origin(phase) + channel * self.channel_words * self.cols + row * self.pitch
+                + column)

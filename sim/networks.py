@@ -1,0 +1,119 @@
+"""Drawn networks: small residual graphs of every kind of layer, for tests and benches."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from smartdeal.golden.layers import IntegerLayer, IntegerNetwork, IntegerNode, TensorScale
+from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.sim.cases import Form, draw_layer
+
+__all__ = ["draw_network"]
+
+
+@dataclass
+class _Drawing:
+    """A network while it is drawn."""
+
+    rng: np.random.Generator
+    config: AcceleratorConfig
+    nodes: list[IntegerNode] = field(default_factory=list)
+    shapes: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    zero_points: dict[str, int] = field(default_factory=dict)
+
+    def add(
+        self, source: str, form: Form, residual: str | None = None, **fixed: Any,
+    ) -> str:
+        """Append a layer that reads a tensor, and return the name of its output."""
+        channels, height, width = self.shapes[source]
+        layer = draw_layer(self.rng, self.config, form=form, channels=channels, height=height,
+                           width=width, residual=residual is not None, **fixed)
+        name = f"{form}{len(self.nodes)}"
+        layer = replace(
+            self._with_zero_point(layer, self.zero_points[source]), name=name,
+            residual_zero_point=self.zero_points[residual] if residual is not None else 0)
+        if form == "max_pool":
+            layer = replace(layer, output_zero_point=self.zero_points[source])
+        self.nodes.append(IntegerNode(layer, source, residual))
+        self.shapes[name] = layer.output_shape
+        self.zero_points[name] = layer.output_zero_point
+        return name
+
+    @staticmethod
+    def _with_zero_point(layer: IntegerLayer, zero_point: int) -> IntegerLayer:
+        """Return the layer with another input zero point, its sums staying the same."""
+        change = zero_point - layer.input_zero_point
+        parameters = layer.requantisation
+        if layer.weights is not None and parameters is not None:
+            total = layer.weights.integer().sum(axis=(1, 2, 3))
+            parameters = replace(parameters, bias=parameters.bias + total * change)
+        elif parameters is not None:
+            positions = layer.input_shape[1] * layer.input_shape[2]
+            parameters = replace(parameters, bias=parameters.bias + positions * change)
+        return replace(layer, input_zero_point=zero_point, requantisation=parameters)
+
+    def convolution(self, source: str, **fixed: Any) -> str:
+        """Append a convolution of a form that the configuration has."""
+        _, height, width = self.shapes[source]
+        forms: list[Form] = ["terms"]
+        if self.config.basis:
+            kernel = fixed.get("kernel", (3, 3))
+            forms += {(3, 3): ["kernel"], (1, 1): ["channel"]}.get(kernel, [])
+        form = forms[int(self.rng.integers(len(forms)))]
+        kernel = fixed.pop("kernel", (3, 3))
+        if "padding" not in fixed and min(height, width) < max(kernel):
+            fixed["padding"] = _same(kernel)
+        return self.add(source, form, kernel=kernel, **fixed)
+
+    def block(self, source: str) -> str:
+        """Append a residual block, with a shortcut if shapes differ."""
+        rng = self.rng
+        stride = int(rng.integers(1, 3))
+        channels = self.shapes[source][0] if stride == 1 and rng.random() < 0.6 else int(
+            rng.integers(1, 9))
+        inner = self.convolution(source, kernel=(3, 3), padding=(1, 1, 1, 1), stride=stride,
+                                 filters=channels)
+        shortcut = source
+        if self.shapes[inner] != self.shapes[source]:
+            shortcut = self.convolution(source, kernel=(1, 1), padding=(0, 0, 0, 0),
+                                        stride=stride, filters=channels)
+        kernel = (3, 3) if rng.random() < 0.7 else (1, 1)
+        return self.convolution(inner, kernel=kernel, padding=_same(kernel), stride=1,
+                                filters=channels, residual=shortcut)
+
+
+def _same(kernel: tuple[int, int]) -> tuple[int, int, int, int]:
+    top, left = kernel[0] // 2, kernel[1] // 2
+    return top, left, top, left
+
+
+def draw_network(
+    rng: np.random.Generator, config: AcceleratorConfig, blocks: int = 4,
+) -> IntegerNetwork:
+    """Draw a network whose forms the configuration can run; it may not fit.
+
+    Parameters
+    ----------
+    blocks : int
+        Residual blocks, plain convolutions and pools before the end of the network.
+    """
+    image = IntegerNetwork.IMAGE
+    shape = (int(rng.integers(1, 5)), int(rng.integers(3, 15)), int(rng.integers(3, 15)))
+    zero = int(rng.choice([0, -128, 17]))
+    drawing = _Drawing(rng, config, shapes={image: shape}, zero_points={image: zero})
+    last = image
+    for _ in range(blocks):
+        choice = rng.random()
+        if choice < 0.5 and config.residual:
+            last = drawing.block(last)
+        elif choice < 0.65 and config.max_pool:
+            last = drawing.add(last, "max_pool", kernel=(3, 3), padding=(1, 1, 1, 1))
+        else:
+            size = int(rng.choice([1, 3, 5]))
+            last = drawing.convolution(last, kernel=(size, size), filters=int(rng.integers(1, 9)))
+    if config.reduce and rng.random() < 0.7:
+        last = drawing.add(last, "average_pool")
+        drawing.add(last, "linear", filters=int(rng.integers(1, 13)))
+    scales = {name: TensorScale(1.0, zero) for name, zero in drawing.zero_points.items()}
+    return IntegerNetwork("drawn", tuple(drawing.nodes), scales)
