@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smartdeal.compiler import container
+from smartdeal.compiler.errors import ProgramFormatError
 from smartdeal.compiler.image import Section, pack_activations, write_image
 from smartdeal.compiler.layout import InputLayout
 from smartdeal.hw.config import AcceleratorConfig
@@ -204,6 +205,8 @@ class Program:
             If the file is not a program, is damaged, or of another version.
         """
         manifest, images = container.unpack(data)
+        if "kind" in manifest:
+            raise ProgramFormatError(f"holds a whole {manifest['kind']}, not a single layer")
         with container.reading("manifest"):
             config = AcceleratorConfig(**manifest["config"])
             m, height, width = map(int, manifest["output_shape"])

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smartdeal.compiler.image import read_image
+from smartdeal.compiler.network_program import NetworkProgram
 from smartdeal.golden.formats import BASIS_SIZE
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import (
@@ -26,7 +27,7 @@ from smartdeal.hw.isa import (
 )
 from smartdeal.hw.timing import END_CYCLES, LAYER_CYCLES, MOVE_CYCLES
 
-__all__ = ["Cycles", "predict"]
+__all__ = ["Cycles", "predict", "predict_instructions", "predict_layers"]
 
 _LAYOUTS = {int(Opcode.LAYER): INSTRUCTION, int(Opcode.MOVE): MOVE_INSTRUCTION}
 
@@ -77,6 +78,23 @@ def predict(image: bytes, config: AcceleratorConfig) -> Cycles:
     ValueError
         If the program would not reach END.
     """
+    return sum(predict_instructions(image, config), Cycles(END_CYCLES, 0, 0, 0))
+
+
+def predict_layers(program: NetworkProgram) -> dict[str, Cycles]:
+    """Predict the cycles of each layer of a network, its MOVE instructions included.
+
+    END instructions belong to no layer: they take ``END_CYCLES`` per segment.
+    """
+    layers: dict[str, Cycles] = {}
+    for image, names in zip(program.segments, program.instructions, strict=True):
+        for name, cycles in zip(names, predict_instructions(image, program.config), strict=True):
+            layers[name] = layers.get(name, Cycles(0, 0, 0, 0)) + cycles
+    return layers
+
+
+def predict_instructions(image: bytes, config: AcceleratorConfig) -> list[Cycles]:
+    """Predict the cycles of each instruction before END; errors as for :func:`predict`."""
     program = np.zeros(config.program_words, np.uint32)
     flags = np.zeros(config.weight_steps, np.bool_)
     for section in read_image(image, config).sections:
@@ -87,7 +105,7 @@ def predict(image: bytes, config: AcceleratorConfig) -> Cycles:
             found = _next_last(section.data, config)
             flags[section.address:section.address + len(found)] = found
     announcements = np.flatnonzero(flags)
-    cycles = Cycles(END_CYCLES, 0, 0, 0)
+    cycles: list[Cycles] = []
     pointer = 0
     while pointer < len(program) and (opcode := program[pointer] & 0xFF) in _LAYOUTS:
         words = program[pointer:pointer + INSTRUCTION_WORDS].astype("<u4").tobytes()
@@ -95,8 +113,8 @@ def predict(image: bytes, config: AcceleratorConfig) -> Cycles:
             break
         unpacked = _LAYOUTS[opcode].unpack(words, 32)
         fields = {name: int(value[0]) for name, value in unpacked.items()}
-        cycles += (_move(fields, config) if opcode == Opcode.MOVE
-                   else _layer(fields, announcements, config))
+        cycles.append(_move(fields, config) if opcode == Opcode.MOVE
+                      else _layer(fields, announcements, config))
         pointer += INSTRUCTION_WORDS
     if pointer >= len(program) or program[pointer] & 0xFF != Opcode.END:
         raise ValueError(f"Program must reach END, not stop at word {pointer}")

@@ -58,13 +58,13 @@ class _Drawing:
         _, height, width = self.shapes[source]
         forms: list[Form] = ["terms"]
         if self.config.basis:
-            kernel = fixed.get("kernel", (3, 3))
-            forms += {(3, 3): ["kernel"], (1, 1): ["channel"]}.get(kernel, [])
-        form = forms[int(self.rng.integers(len(forms)))]
-        kernel = fixed.pop("kernel", (3, 3))
+            basis: dict[tuple[int, int], Form] = {(3, 3): "kernel", (1, 1): "channel"}
+            forms += [basis[size] for size in basis if size == fixed["kernel"]]
+        drawn = forms[int(self.rng.integers(len(forms)))]
+        kernel = fixed.pop("kernel")
         if "padding" not in fixed and min(height, width) < max(kernel):
             fixed["padding"] = _same(kernel)
-        return self.add(source, form, kernel=kernel, **fixed)
+        return self.add(source, drawn, kernel=kernel, **fixed)
 
     def block(self, source: str) -> str:
         """Append a residual block, with a shortcut if shapes differ."""

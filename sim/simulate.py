@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from smartdeal.compiler import Part, Program, compile_layer
+from smartdeal.compiler import Program, compile_layer
 from smartdeal.golden.integer import evaluate
 from smartdeal.golden.interpreter import Interpreter
 from smartdeal.golden.layers import IntegerLayer
@@ -28,7 +28,8 @@ from smartdeal.sim.job import Load, Operation, Store, Wait
 from smartdeal.sim.latency import Cycles, predict
 from smartdeal.sim.runner import SimulatorName, run_job
 
-__all__ = ["ENGINES", "Engine", "LayerReport", "LayerWork", "Progress", "simulate_layers"]
+__all__ = ["ENGINES", "MARGIN_CYCLES", "Engine", "LayerReport", "LayerWork", "Progress", "failure",
+           "operation_cost", "simulate_layers"]
 
 Engine = Literal["rtl", "interpreter"]
 ENGINES: tuple[Engine, ...] = ("rtl", "interpreter")
@@ -37,7 +38,7 @@ ENGINES: tuple[Engine, ...] = ("rtl", "interpreter")
 Progress = Callable[[str, float], None]
 
 #: Cycles that a run may take beyond the prediction before it counts as hung.
-_MARGIN_CYCLES = 20_000
+MARGIN_CYCLES = 20_000
 #: What a beat costs in simulation, in cycles of computation; only the progress depends on it.
 _BEAT_CYCLES = 4
 
@@ -161,7 +162,7 @@ def simulate_layers(
         built = accelerator_simulator(config, name=simulator, waves=waves)
         tell("build", 1.0)
         host = _host(work, compiled, predicted, config)
-        costs = list(accumulate(map(_cost(config), host.operations)))
+        costs = list(accumulate(operation_cost(o, config) for o in host.operations))
         results = run_job(built, host.job(idle=idle, seed=seed), on_result=lambda done: tell(
             "simulate", costs[done - 1] / costs[-1] if done else 0.0))
         tell("simulate", 1.0)
@@ -209,23 +210,21 @@ def _host(
             host.load(part.image)
             host.load(part.data_image(item.x, item.residual))
             host.start()
-            host.finish(expected.total + _MARGIN_CYCLES, word=part.output_word,
+            host.finish(expected.total + MARGIN_CYCLES, word=part.output_word,
                         words=part.output_words)
     return host
 
 
-def _cost(config: AcceleratorConfig) -> Callable[[Operation], float]:
-    """Return what tells how long an operation takes to simulate, roughly."""
-    def cost(operation: Operation) -> float:
-        match operation:
-            case Load(image):
-                return len(image) * 8 / config.host_bits * _BEAT_CYCLES
-            case Store(beats):
-                return beats * _BEAT_CYCLES
-            case Wait(limit_cycles):
-                return limit_cycles - _MARGIN_CYCLES
-        return 1.0
-    return cost
+def operation_cost(operation: Operation, config: AcceleratorConfig) -> float:
+    """Return how long an operation takes to simulate, roughly, in cycles of computation."""
+    match operation:
+        case Load(image):
+            return len(image) * 8 / config.host_bits * _BEAT_CYCLES
+        case Store(beats):
+            return beats * _BEAT_CYCLES
+        case Wait(limit_cycles):
+            return limit_cycles - MARGIN_CYCLES
+    return 1.0
 
 
 def _report(
@@ -235,9 +234,10 @@ def _report(
     """Compare what the computations of one layer gave."""
     integer = evaluate(work.layer, work.x, work.residual)
     wrong = int(np.count_nonzero(program.assemble(regions) != integer))
-    failure = ""
+    problem = ""
     for part, region, outcome in zip(program.parts, regions, outcomes or (), strict=False):
-        failure = failure or _failure(part, outcome)
+        problem = problem or (f"{text}, output rows from {part.first_row}"
+                              if (text := failure(outcome)) else "")
         wrong += sum(a != b for a, b in zip(region, outcome.region, strict=True))
     none = Cycles(0, 0, 0, 0)
     return LayerReport(
@@ -246,15 +246,15 @@ def _report(
         predicted=sum(predicted, none),
         measured=sum((o.cycles for o in outcomes), none) if outcomes is not None else None,
         overhead=sum(o.overhead for o in outcomes) if outcomes is not None else None,
-        bytes_compared=sum(map(len, regions)), bytes_wrong=wrong, failure=failure)
+        bytes_compared=sum(map(len, regions)), bytes_wrong=wrong, failure=problem)
 
 
-def _failure(part: Part, outcome: Outcome) -> str:
+def failure(outcome: Outcome) -> str:
     """Return why a run did not end as it should, or nothing."""
     if outcome.error is not ErrorCode.NONE:
         return (f"stopped with {outcome.error.name} at instruction word {outcome.instruction}")
     if not outcome.finished:
-        return f"did not finish: output rows from {part.first_row}, watchdog expired"
+        return "did not finish: watchdog expired"
     if outcome.status != Status.DONE | Status.PROGRAM:
         return f"ended with status {outcome.status!r} instead of DONE and PROGRAM"
     return ""
