@@ -1,9 +1,9 @@
 """The proof that no instruction of a network touches what is not its business.
 
 It walks over the instructions as they stand in the program and keeps, for every word of the
-activation buffer, the view that was last written there. An instruction may write only words of its
-target and read only words that hold its sources: had two live views a word in common,
-the one written first would be missing when it is read. The allocator is not asked.
+activation buffer, the view that it belongs to. A view may only take words whose view no later
+instruction touches; an instruction may write only words of its target and read only words of its
+sources. The allocator is not asked.
 """
 
 from collections.abc import Iterable
@@ -37,15 +37,23 @@ def prove(
     CompileError
         If not; it is a mistake of the compiler.
     """
-    memory = _Memory(views, config)
+    instructions, outputs = list(instructions), list(outputs)
+    last: dict[ViewKey, int] = {}
+    for number, instruction in enumerate(instructions):
+        for key in (instruction.source, instruction.residual, instruction.target):
+            if key is not None:
+                last[key] = number
+    last |= dict.fromkeys(outputs, len(instructions))
+    memory = _Memory(views, last, config)
+    started: set[ViewKey] = set()
     for key in views:
         if key[0] == IntegerNetwork.IMAGE:
-            memory.claim(key, IntegerNetwork.IMAGE)
-    started: set[ViewKey] = {key for key in views if key[0] == IntegerNetwork.IMAGE}
-    for instruction in instructions:
+            memory.claim(key, 0, IntegerNetwork.IMAGE)
+            started.add(key)
+    for number, instruction in enumerate(instructions):
         layer, fields = instruction.layer, instruction.fields
         if instruction.target not in started:
-            memory.claim(instruction.target, layer)
+            memory.claim(instruction.target, number, layer)
             started.add(instruction.target)
         if instruction.taps is None:
             reads, writes = _move_spans(fields, config)
@@ -62,19 +70,33 @@ def prove(
 
 
 class _Memory:
-    """Which view each word of the buffer holds."""
+    """Which view each word of the buffer belongs to.
 
-    def __init__(self, views: dict[ViewKey, View], config: AcceleratorConfig) -> None:
-        self.views = views
+    Parameters
+    ----------
+    last : dict of int
+        The last instruction that touches a view.
+    """
+
+    def __init__(
+        self, views: dict[ViewKey, View], last: dict[ViewKey, int], config: AcceleratorConfig,
+    ) -> None:
+        self.views, self.keys = views, list(views)
         self.numbers = {key: number for number, key in enumerate(views)}
+        self.last = last
         self.owner = np.full(config.activation_words, -1)
 
-    def claim(self, key: ViewKey, layer: str) -> None:
-        """Give a view its words."""
+    def claim(self, key: ViewKey, now: int, layer: str) -> None:
+        """Give a view its words, which no view may hold that is touched now or later."""
         view = self.views[key]
         if view.base < 0 or view.stop > len(self.owner):
             raise CompileError(layer, f"words {view.base} to {view.stop} of {key} are not in the "
                                       "activation buffer; this is a mistake of the compiler")
+        for number in np.unique(self.owner[view.base:view.stop]):
+            if number >= 0 and self.last[self.keys[number]] >= now:
+                raise CompileError(layer, f"words {view.base} to {view.stop} of {key} are not free "
+                                          f"but hold {self.keys[number]}; this is a mistake of the "
+                                          "compiler")
         self.owner[view.base:view.stop] = self.numbers[key]
 
     def check(self, key: ViewKey | None, spans: NDArray[np.int64], layer: str) -> None:

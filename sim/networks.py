@@ -59,7 +59,8 @@ class _Drawing:
         forms: list[Form] = ["terms"]
         if self.config.basis:
             basis: dict[tuple[int, int], Form] = {(3, 3): "kernel", (1, 1): "channel"}
-            forms += [basis[size] for size in basis if size == fixed["kernel"]]
+            if fixed["kernel"] in basis:
+                forms.append(basis[fixed["kernel"]])
         drawn = forms[int(self.rng.integers(len(forms)))]
         kernel = fixed.pop("kernel")
         if "padding" not in fixed and min(height, width) < max(kernel):

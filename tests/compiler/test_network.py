@@ -1,0 +1,288 @@
+"""Whole networks: every tensor that the interpreter leaves is the integer network's."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from smartdeal.compiler import (
+    CompileError,
+    NetworkProgram,
+    Program,
+    ProgramFormatError,
+    compile_layer,
+    compile_network,
+    segments,
+)
+from smartdeal.compiler import network as compilation
+from smartdeal.compiler.emit import Instruction
+from smartdeal.compiler.schedule import Schedule
+from smartdeal.compiler.views import View, ViewKey
+from smartdeal.golden.checkpoints import load_trained
+from smartdeal.golden.fashion import calibration_images, sample_images
+from smartdeal.golden.integer import run_network
+from smartdeal.golden.interpreter import Interpreter
+from smartdeal.golden.layers import IntegerNetwork, IntegerNode
+from smartdeal.golden.networks import build_network
+from smartdeal.golden.options import FormOptions
+from smartdeal.golden.quantise import quantise_network
+from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.timing import END_CYCLES
+from smartdeal.sim.latency import predict, predict_layers
+from smartdeal.sim.networks import draw_network
+
+
+def drawn_config(rng: np.random.Generator) -> AcceleratorConfig:
+    """Draw an accelerator with odd sizes, memories that hold any drawn network, or hardly."""
+    return AcceleratorConfig(
+        rows=int(rng.integers(2, 14)), cols=int(rng.integers(2, 18)), exponents=8,
+        acc_bits=int(rng.choice([20, 24, 32])), max_slices=64, activation_words=1 << 15,
+        weight_steps=int(rng.choice([400, 20000])), channel_entries=int(rng.choice([20, 500])),
+        basis_entries=int(rng.choice([300, 4000])), program_words=int(rng.choice([32, 100, 4096])),
+        host_bits=int(rng.choice([32, 128])), drain_lanes=int(rng.choice([0, 1])))
+
+
+def drawn(
+    rng: np.random.Generator, config: AcceleratorConfig, *, keep_all: bool = True,
+) -> tuple[IntegerNetwork, NetworkProgram]:
+    """Draw networks until one fits."""
+    while True:
+        network = draw_network(rng, config, int(rng.integers(1, 6)))
+        try:
+            return network, compile_network(network, config, keep_all=keep_all)
+        except CompileError as error:
+            if "mistake" in str(error):
+                raise
+
+
+def image_of(rng: np.random.Generator, network: IntegerNetwork) -> NDArray[np.int8]:
+    return rng.integers(-128, 128, network.nodes[0].layer.input_shape).astype(np.int8)
+
+
+def run(program: NetworkProgram, image: NDArray[np.int8]) -> Interpreter:
+    interpreter = Interpreter(program.config)
+    interpreter.activations[:] = 99  # nothing may depend on what was there before
+    interpreter.load(program.input_image(image))
+    for segment in program.segments:
+        interpreter.load(segment)
+        interpreter.run()
+    return interpreter
+
+
+def check(network: IntegerNetwork, program: NetworkProgram, image: NDArray[np.int8]) -> None:
+    interpreter = run(program, image)
+    expected = run_network(network, image)
+    for name in program.outputs:
+        found = program.tensor(name, interpreter.read(*program.words(name)))
+        np.testing.assert_array_equal(found, expected[name], err_msg=name)
+
+
+@settings(derandomize=True, print_blob=True, database=None, deadline=None, max_examples=80)
+@given(st.integers(0, 2**32 - 1))
+def test_drawn_networks(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    config = drawn_config(rng)
+    network, program = drawn(rng, config)
+    assert list(program.outputs) == [node.layer.name for node in network.nodes]
+    image = image_of(rng, network)
+    check(network, program, image)
+    reusing = compile_network(network, config)
+    assert reusing.used_words <= program.used_words
+    check(network, reusing, image)
+
+
+CONFIG = AcceleratorConfig()
+
+
+def resnet8(form: str, config: AcceleratorConfig = CONFIG) -> IntegerNetwork:
+    model = build_network("resnet8")
+    load_trained(model)
+    options = FormOptions(exponents=config.exponents, group=config.filters_per_group)
+    return quantise_network(model, calibration_images(), form, options, config.sum_bits)
+
+
+@pytest.fixture(scope="module")
+def network() -> IntegerNetwork:
+    return resnet8("smartdeal")
+
+
+@pytest.fixture(scope="module")
+def image(network: IntegerNetwork) -> NDArray[np.int8]:
+    return network.input_scale.quantise(sample_images()[0][0].numpy())
+
+
+@pytest.mark.parametrize("form", ["smartdeal", "deepshift", "shift2", "int8"])
+def test_trained_network(form: str, image: NDArray[np.int8]) -> None:
+    network = resnet8(form)
+    check(network, compile_network(network, CONFIG, keep_all=True), image)
+    check(network, compile_network(network, CONFIG), image)
+
+
+@pytest.mark.parametrize(("memory", "size"), [
+    ("weight_steps", 900), ("channel_entries", 50), ("basis_entries", 100), ("program_words", 64)])
+def test_full_memories_cut_the_network(
+    network: IntegerNetwork, image: NDArray[np.int8], memory: str, size: int,
+) -> None:
+    program = compile_network(network, CONFIG.replace(**{memory: size}), keep_all=True)
+    assert len(program.segments) > 3
+    check(network, program, image)
+
+
+def test_large_layers_are_cut_by_channels(
+    network: IntegerNetwork, image: NDArray[np.int8],
+) -> None:
+    whole = compile_network(network, CONFIG, keep_all=True)
+    program = compile_network(network, CONFIG.replace(weight_steps=300), keep_all=True)
+    names = [name for segment in program.instructions for name in segment]
+    assert names.count("layer3.0.conv2") > 3
+    assert {layer.name: layer.stored_steps for layer in program.layers} == {
+        layer.name: layer.stored_steps for layer in whole.layers}
+    check(network, program, image)
+
+
+def test_cycles_add_up(network: IntegerNetwork) -> None:
+    program = compile_network(network, CONFIG.replace(weight_steps=900))
+    layers = predict_layers(program)
+    segments = [predict(segment, program.config) for segment in program.segments]
+    assert list(layers) == [node.layer.name for node in network.nodes]
+    assert (sum(cycles.total for cycles in layers.values()) + END_CYCLES * len(segments)
+            == sum(cycles.total for cycles in segments))
+    for info in program.layers:
+        assert layers[info.name].busy == info.executed_steps
+
+
+def test_stride_2_shares_one_copy(network: IntegerNetwork) -> None:
+    """Per block of stride 2: fill and four phases, and gaps of the two outputs that are padded."""
+    program = compile_network(network, CONFIG)
+    names = [name for segment in program.instructions for name in segment]
+    assert names.count("layer2.0.conv1") == 7
+    assert names.count("layer2.0.downsample.0") == 1
+
+
+@pytest.mark.parametrize("moved", range(11))
+def test_proof_catches_overlap(
+    network: IntegerNetwork, monkeypatch: pytest.MonkeyPatch, moved: int,
+) -> None:
+    """Each tensor in turn is put where its layer's input stands."""
+    honest = compilation.place
+
+    def broken(plan: Schedule, *arguments: object, **options: bool) -> dict[ViewKey, View]:
+        views = honest(plan, CONFIG, keep_all=True)
+        stage = plan.stages[moved]
+        target = views[stage.target]
+        source = views[stage.source]
+        return {**views, stage.target: replace(target, base=source.stop - 1)}
+
+    monkeypatch.setattr(compilation, "place", broken)
+    with pytest.raises(CompileError, match=(
+            r"^layer '.*': words \d+ to \d+ of \('.*', 1, -?\d+\) are not free but hold \('.*', "
+            r"\d, -?\d+\); this is a mistake of the compiler$")):
+        compile_network(network, CONFIG)
+
+
+@pytest.mark.parametrize(("field", "change"), [
+    ("input_base", -1), ("input_base", 1), ("output_base", -9), ("output_base", 1 << 15),
+    ("output_stride", 1)])
+def test_proof_catches_wrong_addresses(
+    network: IntegerNetwork, monkeypatch: pytest.MonkeyPatch, field: str, change: int,
+) -> None:
+    """Views that lie apart do not help an instruction that misses them."""
+    honest = segments.layer_instruction
+
+    def broken(*arguments: Any) -> Instruction:
+        instruction = honest(*arguments)
+        fields = {**instruction.fields, field: instruction.fields[field] + change}
+        return replace(instruction, fields=fields)
+
+    monkeypatch.setattr(segments, "layer_instruction", broken)
+    with pytest.raises(CompileError, match=r"^layer '.*': words -?\d+ to \d+ do not hold "
+                                           r"\('.*', 1, -?\d+\); this is a mistake"):
+        compile_network(network, CONFIG)
+
+
+def test_proof_catches_the_end_of_the_buffer(
+    network: IntegerNetwork, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    honest = compilation.place
+
+    def broken(plan: Schedule, *arguments: object, **options: bool) -> dict[ViewKey, View]:
+        views = honest(plan, CONFIG)
+        key = plan.stages[3].target
+        return {**views, key: replace(views[key], base=CONFIG.activation_words - 5)}
+
+    monkeypatch.setattr(compilation, "place", broken)
+    with pytest.raises(CompileError, match=r"are not in the activation buffer; this is a mistake"):
+        compile_network(network, CONFIG)
+
+
+def test_too_small(network: IntegerNetwork) -> None:
+    with pytest.raises(CompileError, match=(
+            r"^layer 'layer\d.0.\w+': with it the tensors on chip take \d+ bytes, (\d+) words of "
+            r"the activation buffer, the accelerator has activation_words = 1000; set "
+            r"activation_words = \1$")):
+        compile_network(network, CONFIG.replace(activation_words=1000))
+
+
+def test_needs_move(network: IntegerNetwork) -> None:
+    with pytest.raises(CompileError, match=r"^layer 'conv1': it needs the feature move, which the "
+                                           r"configuration leaves out; set move = true$"):
+        compile_network(network, CONFIG.replace(move=False))
+
+
+def changed(network: IntegerNetwork, index: int, node: IntegerNode) -> IntegerNetwork:
+    nodes = [*network.nodes[:index], node, *network.nodes[index + 1:]]
+    return IntegerNetwork(network.name, tuple(nodes), network.scales)
+
+
+def test_contradictions(network: IntegerNetwork) -> None:
+    nodes = network.nodes
+    cases = [
+        (changed(network, 1, replace(nodes[1], input="conv9")),
+         r"^layer 'layer1.0.conv1': operand 'conv9' must come from a layer before$"),
+        (changed(network, 1, replace(nodes[1], input="image")),
+         r"^layer 'layer1.0.conv1': operand 'image' must have shape \(16, 28, 28\), not "
+         r"\(1, 28, 28\)$"),
+        (changed(network, 2, replace(nodes[2], residual=None)),
+         r"^layer 'layer1.0.conv2': a residual operand must be named exactly if the layer adds "
+         r"one, not None$"),
+        (changed(network, 1, IntegerNode(replace(nodes[1].layer, name="conv1"), "conv1")),
+         r"^layer 'conv1': two tensors of the network have this name$"),
+        (IntegerNetwork("none", (), {}), r"^layer 'none': a network must have layers, not none$"),
+    ]
+    for wrong, message in cases:
+        with pytest.raises(CompileError, match=message):
+            compile_network(wrong, CONFIG)
+    with pytest.raises(CompileError, match=r"^layer 'layer1.0.conv1': one group of 4 output "
+                                           r"channels takes \d+ words of the STEPS memory, the "
+                                           r"accelerator has weight_steps = 40; set weight_steps"):
+        compile_network(network, CONFIG.replace(weight_steps=40))
+
+
+def test_file(network: IntegerNetwork, image: NDArray[np.int8]) -> None:
+    program = compile_network(network, CONFIG, about={"labels": ["a", "b"]})
+    again = NetworkProgram.from_bytes(program.to_bytes())
+    assert again == program
+    assert again.input_image(image) == program.input_image(image)
+    assert again.quantise(np.zeros((1, 28, 28))).dtype == np.int8
+    with pytest.raises(ProgramFormatError, match=r"^holds a whole network, not a single layer$"):
+        Program.from_bytes(program.to_bytes())
+    layer = compile_layer(network.nodes[-1].layer, CONFIG)
+    with pytest.raises(ProgramFormatError, match=r"^holds a single layer; make a network with "
+                                                 r"smartdeal compile$"):
+        NetworkProgram.from_bytes(layer.to_bytes())
+
+
+def test_wrong_operands(network: IntegerNetwork, image: NDArray[np.int8]) -> None:
+    program = compile_network(network, CONFIG)
+    with pytest.raises(ValueError, match=r"^Image must be int8 of shape \(1, 28, 28\), not int8 "
+                                         r"of shape \(28, 28\)$"):
+        program.input_image(image[0])
+    with pytest.raises(ValueError, match=r"^Tensor must be one of fc, not 'conv1'; compile with "
+                                         r"keep_all to read every tensor$"):
+        program.words("conv1")
+    with pytest.raises(ValueError, match=r"^Region of fc must have \d+ bytes, not 3$"):
+        program.tensor("fc", b"abc")
