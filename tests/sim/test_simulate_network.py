@@ -1,0 +1,62 @@
+"""Whole networks in RTL: every byte and every cycle."""
+
+import numpy as np
+import pytest
+
+from smartdeal.compiler import CompileError, compile_network
+from smartdeal.golden.layers import IntegerNetwork
+from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.sim.networks import draw_network
+from smartdeal.sim.simulate_network import simulate_network
+
+#: Small memories: several segments, layers cut by channels.
+CONFIG = AcceleratorConfig(rows=6, cols=5, activation_words=8192, weight_steps=300,
+                           basis_entries=200, channel_entries=40, program_words=128, acc_bits=32,
+                           max_slices=64, host_bits=32)
+
+
+def drawn(seed: int) -> IntegerNetwork:
+    """Draw networks until one fits and is not long."""
+    rng = np.random.default_rng(seed)
+    while True:
+        network = draw_network(rng, CONFIG, 4)
+        try:
+            program = compile_network(network, CONFIG, keep_all=True)
+        except CompileError:
+            continue
+        if program.steps < 30_000 and len(program.segments) > 1:
+            return network
+
+
+def images(network: IntegerNetwork, count: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(count)
+    shape = network.nodes[0].layer.input_shape
+    return [rng.integers(-128, 128, shape).astype(np.int8) for _ in range(count)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("keep_all", [True, False])
+def test_drawn_networks(seed: int, keep_all: bool) -> None:
+    network = drawn(seed)
+    program = compile_network(network, CONFIG, keep_all=keep_all)
+    for report in simulate_network(program, images(network, 2), network=network,
+                                   idle=0.3 * seed, seed=seed):
+        assert report.failure == ""
+        assert report.bytes_wrong == 0
+        assert report.bytes_compared == program.used_words * CONFIG.cols
+        assert not any(report.wrong.values())
+        assert list(report.wrong) == list(program.outputs)
+        assert [s.measured for s in report.segments] == [s.predicted for s in report.segments]
+        assert report.cycle_exact
+
+
+def test_interpreter_alone() -> None:
+    network = drawn(3)
+    program = compile_network(network, CONFIG)
+    report, = simulate_network(program, images(network, 1), network=network, engine="interpreter")
+    assert report.bit_exact
+    assert report.cycle_exact
+    assert report.segments[0].measured is None
+    assert report.predicted.busy == program.steps
+    assert report.output.shape == program.layers[-1].output_shape
