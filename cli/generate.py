@@ -1,6 +1,7 @@
 """``smartdeal generate``: write the Verilog of an accelerator."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,29 +9,39 @@ from smartdeal.cli.options import configuration_options
 from smartdeal.cli.output import stages, write_text
 from smartdeal.hw.config import AcceleratorConfig
 
+if TYPE_CHECKING:
+    from smartdeal.hw.description import Interface
+
 __all__ = ["generate"]
 
 _EPILOG = """\b
 Examples:
   smartdeal generate --rows 16 --cols 32 -o build/
   smartdeal generate --config large.toml --name large
+  smartdeal generate --interface axi --host-bits 128 -o build/
 """
 
 
 @click.command(epilog=_EPILOG)
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path),
-              default=Path("build"), show_default=True, help="Folder for the two files.")
+              default=Path("build"), show_default=True, help="Folder for the three files.")
 @click.option("--name", default="smartdeal", show_default=True,
               help="Name of the top module and of the files.")
+@click.option("--interface", type=click.Choice(["stream", "axi"]), default="stream",
+              show_default=True, help="Host side: a register bus and streams, or AXI4-Lite "
+                                      "control and an AXI4 master.")
 @configuration_options
-def generate(config: AcceleratorConfig, output: Path, name: str) -> None:
-    """Write NAME.v, the whole accelerator, and NAME.json, which describes it."""
+def generate(config: AcceleratorConfig, output: Path, name: str, interface: "Interface") -> None:
+    """Write NAME.v, the accelerator, NAME.json, which describes it, and NAME.h for drivers."""
     from smartdeal.hw.description import describe, generate_verilog, to_json
+    from smartdeal.hw.header import c_header
 
     with stages() as tell:
         tell("generate", 0.0)
-        verilog = generate_verilog(config, name)
-    description = to_json(describe(config, name))
-    for path, text in ((output / f"{name}.v", verilog), (output / f"{name}.json", description)):
+        verilog = generate_verilog(config, name, interface)
+    description = describe(config, name, interface)
+    files = {"v": verilog, "json": to_json(description), "h": c_header(description)}
+    for suffix, text in files.items():
+        path = output / f"{name}.{suffix}"
         write_text(path, text)
         click.echo(f"{path}: {text.count(chr(10)):,} lines")

@@ -2,7 +2,7 @@
 
 import json
 from importlib import metadata
-from typing import Any
+from typing import Any, Literal
 
 from smartdeal.hw import verilog
 from smartdeal.hw.accelerator import Accelerator
@@ -13,17 +13,32 @@ from smartdeal.hw.isa import (
     IMAGE_VERSION,
     INSTRUCTION,
     INSTRUCTION_WORDS,
+    MOVE_INSTRUCTION,
     ErrorCode,
     LayerFlag,
+    MoveFlag,
     Opcode,
     SectionKind,
     section_capacity,
     section_format,
 )
 from smartdeal.hw.packing import WordFormat
-from smartdeal.hw.registers import HARDWARE_ID, HARDWARE_VERSION, Control, Status, register_map
+from smartdeal.hw.registers import (
+    HARDWARE_ID,
+    HARDWARE_VERSION,
+    Control,
+    DmaError,
+    DmaStatus,
+    Status,
+    register_map,
+)
+from smartdeal.hw.system import AxiSystem
 
-__all__ = ["describe", "generate_verilog", "to_json"]
+__all__ = ["INTERFACES", "Interface", "describe", "generate_verilog", "to_json"]
+
+#: What the host is connected to: register bus and streams, or AXI4-Lite and AXI4.
+Interface = Literal["stream", "axi"]
+INTERFACES: tuple[Interface, ...] = ("stream", "axi")
 
 _CLOCK = (
     {"name": "clk", "width": 1, "direction": "input", "meaning": "clock, rising edge"},
@@ -45,10 +60,30 @@ _MEANINGS = {
     "store__valid": "beat of activation words offered",
     "store__ready": "beat of activation words taken by the host",
     "interrupt": "done or error, if enabled; until clear or the next start",
+    "reading": "the store stream has words to deliver",
+}
+
+#: AXI ports are described by their channel.
+_CHANNELS = {
+    "control": "AXI4-Lite slave for the registers",
+    "memory": "AXI4 master for images and activation words",
 }
 
 
-def generate_verilog(config: AcceleratorConfig, name: str = "smartdeal") -> str:
+def _top(config: AcceleratorConfig, interface: Interface) -> Accelerator | AxiSystem:
+    return AxiSystem(config) if interface == "axi" else Accelerator(config)
+
+
+def _meaning(port: str) -> str:
+    group, _, signal = port.partition("__")
+    if group in _CHANNELS:
+        return f"{_CHANNELS[group]}: {signal.upper()}"
+    return _MEANINGS[port]
+
+
+def generate_verilog(
+    config: AcceleratorConfig, name: str = "smartdeal", interface: Interface = "stream",
+) -> str:
     """Return the Verilog of the whole accelerator: the same bytes for equal arguments.
 
     Raises
@@ -61,17 +96,21 @@ def generate_verilog(config: AcceleratorConfig, name: str = "smartdeal") -> str:
     lines = [f"{config.rows} × {config.cols} array, configuration "
              f"{config.fingerprint:#010x}:"]
     lines += [f"  {key:<{width}} = {json.dumps(value)}" for key, value in parameters.items()]
-    return verilog.emit(Accelerator(config), name, header="\n".join(lines))
+    return verilog.emit(_top(config, interface), name, header="\n".join(lines))
 
 
-def describe(config: AcceleratorConfig, name: str = "smartdeal") -> dict[str, Any]:
+def describe(
+    config: AcceleratorConfig, name: str = "smartdeal", interface: Interface = "stream",
+) -> dict[str, Any]:
     """Return what a host's driver, and whoever wires the top module, must know."""
     ports = [{"name": port.name, "width": port.width, "direction": port.direction,
-              "meaning": _MEANINGS[port.name]} for port in verilog.ports(Accelerator(config))]
-    return {
+              "meaning": _meaning(port.name)} for port in verilog.ports(_top(config, interface))]
+    dma = interface == "axi"
+    description = {
         "generator": "smartdeal",
         "version": metadata.version("smartdeal"),
         "top": name,
+        "interface": interface,
         "configuration": config.as_dict(),
         "derived": {
             "fingerprint": config.fingerprint,
@@ -87,7 +126,7 @@ def describe(config: AcceleratorConfig, name: str = "smartdeal") -> dict[str, An
             "version": HARDWARE_VERSION,
             "map": [{"name": row.name, "address": row.address, "bits": row.bits,
                      "access": row.access, "description": row.description}
-                    for row in register_map()],
+                    for row in register_map(dma=dma)],
             "control_bits": {bit.name: bit.value for bit in Control},
             "status_bits": {bit.name: bit.value for bit in Status},
         },
@@ -104,8 +143,14 @@ def describe(config: AcceleratorConfig, name: str = "smartdeal") -> dict[str, An
             "opcodes": {opcode.name: opcode.value for opcode in Opcode},
             "flags": {flag.name: flag.value for flag in LayerFlag},
             "fields": _fields(INSTRUCTION),
+            "move_flags": {flag.name: flag.value for flag in MoveFlag},
+            "move_fields": _fields(MOVE_INSTRUCTION),
         },
     }
+    if dma:
+        description["registers"]["dma_status_bits"] = {bit.name: bit.value for bit in DmaStatus}
+        description["dma_errors"] = {code.name: code.value for code in DmaError}
+    return description
 
 
 def to_json(description: dict[str, Any]) -> str:

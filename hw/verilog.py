@@ -47,6 +47,7 @@ _WAIVERS = {
     "DECLFILENAME": "one file holds all modules",
     "PROCASSINIT": "registers have a value at power-up as well as at reset",
     "SYMRSVDWORD": "a port is called interrupt",
+    "UNOPTFLAT": "equal bits of a vector are assigned from one of them; loops are Yosys' to find",
     "UNUSEDSIGNAL": "a sum's top bits are dropped where a bound shows that they say nothing",
     "WIDTHEXPAND": "operands are extended to the width of the sum, with their sign",
     "WIDTHTRUNC": "! of a vector compares it with zero",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -144,7 +145,24 @@ def test_generate(run: Any, tmp_path: Path) -> None:
     assert description["configuration"]["rows"] == 6
     assert {port["name"] for port in description["ports"]} >= {"clk", "rst", "load__payload"}
     assert description["errors"]["CHECKSUM"] == 6
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["tiny.json", "tiny.v"]
+    assert (sorted(path.name for path in (tmp_path / "new").iterdir())
+            == ["tiny.h", "tiny.json", "tiny.v"])
+
+
+def test_generate_for_axi(run: Any, tmp_path: Path) -> None:
+    assert run("generate", *SMALL, "--interface", "axi", "-o", str(tmp_path)).code == 0
+    description = json.loads((tmp_path / "smartdeal.json").read_text())
+    ports = {port["name"]: port for port in description["ports"]}
+    assert ports["memory__wdata"]["width"] == 64
+    assert ports["control__awaddr"]["meaning"] == "AXI4-Lite slave for the registers: AWADDR"
+    registers = {row["name"]: row["address"] for row in description["registers"]["map"]}
+    header = (tmp_path / "smartdeal.h").read_text()
+    for name, address in registers.items():
+        assert re.search(rf"^#define SMARTDEAL_REG_{name} +{address:#x}u$", header, re.MULTILINE)
+    compiled = subprocess.run(["c++", "-x", "c++", "-fsyntax-only", "-Wall", "-Werror",
+                               str(tmp_path / "smartdeal.h")], capture_output=True, text=True,
+                              check=False)
+    assert "error" not in compiled.stderr
 
 
 def test_generate_cannot_write(run: Any, tmp_path: Path) -> None:

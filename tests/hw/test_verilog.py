@@ -201,7 +201,7 @@ def test_ports_of_the_accelerator() -> None:
         "load__payload": ("input", 64), "load__valid": ("input", 1), "load__ready": ("output", 1),
         "store__payload": ("output", 64), "store__valid": ("output", 1),
         "store__ready": ("input", 1),
-        "interrupt": ("output", 1),
+        "interrupt": ("output", 1), "reading": ("output", 1),
     }
     header = re.search(r"^module smartdeal\((.*)\);", generate_verilog(SMALL), re.MULTILINE)
     assert header is not None
