@@ -11,14 +11,14 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 __all__ = ["Stages", "console", "stages", "write_text"]
 
-#: Columns of a table that is not shown on a terminal.
-_FILE_WIDTH = 120
+#: Columns that a table may take in any case: a wrapped line is better than a cut number.
+_LEAST_WIDTH = 110
 
 
 def console() -> Console:
     """Return the console for results: standard output, plain text if it is not a terminal."""
-    result = Console(highlight=False)
-    return result if result.is_terminal else Console(highlight=False, width=_FILE_WIDTH)
+    width = Console().width
+    return Console(highlight=False, width=max(width, _LEAST_WIDTH))
 
 
 def write_text(path: Path, text: str) -> None:
