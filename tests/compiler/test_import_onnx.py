@@ -58,9 +58,9 @@ def imported(proto: ModelProto, folder: Path) -> FloatGraph:
     return import_onnx(path)
 
 
-def reference(proto: ModelProto, x: NDArray[np.float32]) -> Array:
+def reference(proto: ModelProto, x: NDArray[np.float32]) -> NDArray[np.float32]:
     output, = ReferenceEvaluator(proto).run(None, {"x": x})
-    return np.asarray(output)
+    return np.asarray(output, np.float32)
 
 
 C1: Constants = {"w1": real(4, 3, 3, 3), "b1": real(4)}
