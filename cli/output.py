@@ -1,13 +1,13 @@
 """How the commands write files and speak to the terminal."""
 
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from smartdeal.golden.files import write_whole
 
 __all__ = ["Stages", "console", "stages", "write_text"]
 
@@ -24,18 +24,7 @@ def console() -> Console:
 def write_text(path: Path, text: str) -> None:
     """Write a file so that nobody ever sees half of it; make its folder if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        # mkstemp makes private files; these are ordinary ones.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    write_whole(path, text.encode())
 
 
 class Stages:
