@@ -112,13 +112,13 @@ def _prepare(layer: IntegerLayer) -> _Fast | None:
     elif np.prod(layer.input_shape[1:]) * centred >= _FLOAT32_EXACT:
         return None
 
-    def column(values: NDArray[np.float64]) -> Tensor:
-        return torch.from_numpy(values)[None, :, None, None]
+    def column(values: NDArray[np.number]) -> Tensor:
+        return torch.from_numpy(values.astype(np.float64))[None, :, None, None]
 
     unit = np.ldexp(1.0, -parameters.shift)
     half = np.where(parameters.shift > 0, 0.5, 0.0)
     offset = parameters.bias.astype(np.float64) * parameters.multiplier * unit + half
-    residual = parameters.residual_multiplier * unit * 2.0**parameters.residual_shift
+    residual = parameters.residual_multiplier * unit * np.ldexp(1.0, parameters.residual_shift)
     return _Fast(
         weights, [column(scale * parameters.multiplier * unit) for scale in scales],
         column(residual), column(offset + layer.output_zero_point))
