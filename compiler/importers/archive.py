@@ -7,6 +7,7 @@ of ``_export/serde/schema``.
 
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,6 +193,9 @@ def _program(archive: zipfile.ZipFile) -> Program:
     name = file.removesuffix(".json")
     weights = _weights(archive, root, "weights", f"{name}_weights_config.json")
     weights |= _weights(archive, root, "constants", f"{name}_constants_config.json")
+    missing = [parameter for parameter in parameters.values() if parameter not in weights]
+    if missing:
+        raise ValueError(f"{missing[0]} is missing")
     return Program(
         nodes=_nodes(graph), inputs=inputs, parameters=parameters, weights=weights,
         outputs=[output["as_tensor"]["name"] for output in graph["outputs"]],
@@ -219,6 +223,6 @@ def read_archive(file: Path | IO[bytes], label: str) -> Program:
     except FileNotFoundError as error:
         raise NetworkError(f"cannot read model {label}: {error.strerror}") from None
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError,
-            zipfile.BadZipFile) as error:
+            RuntimeError, zlib.error, zipfile.BadZipFile) as error:
         raise NetworkError(f"{label} is not a whole archive of torch.export; save or copy it "
                            f"again: {type(error).__name__} {error}") from None

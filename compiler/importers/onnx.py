@@ -69,6 +69,9 @@ def _load(path: Path) -> ModelProto:
     try:
         model = onnx.load(path)
         onnx.checker.check_model(model)
+        if not all(isinstance(name, str) for node in model.graph.node
+                   for name in (node.name, node.op_type, *node.input, *node.output)):
+            raise ValueError("a name is not text")  # protobuf hands such bytes over as they are
     except FileNotFoundError as error:
         raise NetworkError(f"cannot read model {path}: {error.strerror}") from None
     except OSError as error:
@@ -269,7 +272,8 @@ class _Reader:
 
 def _attributes(node: NodeProto) -> dict[str, Any]:
     values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    return {name: v.decode() if isinstance(v, bytes) else v for name, v in values.items()}
+    return {name: value.decode(errors="replace") if isinstance(value, bytes) else value
+            for name, value in values.items()}
 
 
 def _compute(

@@ -198,7 +198,7 @@ def test_training_mode_is_refused() -> None:
         import_module(Net(*TAILS["mean"]).train(), SHAPE)
 
 
-def test_wrong_shape_is_told(tmp_path: Path) -> None:
+def test_wrong_shape_is_told() -> None:
     with pytest.raises(NetworkError, match=(
             r"^Net cannot be exported by torch for images of shape \(4, 17, 17\): .*channels")):
         import_module(Net(*TAILS["mean"]), (4, 17, 17))
@@ -227,7 +227,7 @@ def refused(path: Path) -> str:
     return str(error.value).replace(str(path), "FILE")
 
 
-def test_broken_archives(archive: Path, tmp_path: Path) -> None:
+def test_broken_archives(archive: Path) -> None:
     whole = archive.read_bytes()
     start = "FILE is not a whole archive of torch.export; save or copy it again: "
     for content in (b"", whole[:len(whole) // 2], b"nothing"):
@@ -243,6 +243,10 @@ def test_broken_archives(archive: Path, tmp_path: Path) -> None:
     rewrite(archive, lambda name, data: data[:8] if name.endswith("weight_0") else data)
     assert refused(archive) == (f"{start}ValueError conv.weight has 2 numbers, fewer than its "
                                 "shape needs")
+    archive.write_bytes(whole)
+    rewrite(archive, lambda name, data: data.replace(b'"conv.weight": ', b'"other": ')
+            if name.endswith("weights_config.json") else data)
+    assert refused(archive) == f"{start}ValueError conv.weight is missing"
     archive.unlink()
     assert refused(archive) == "cannot read model FILE: No such file or directory"
 
