@@ -1,7 +1,5 @@
 """How the commands write files and speak to the terminal."""
 
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,33 +7,24 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from smartdeal.golden.files import write_whole
+
 __all__ = ["Stages", "console", "stages", "write_text"]
 
-#: Columns of a table that is not shown on a terminal.
-_FILE_WIDTH = 120
+#: Columns that a table may take in any case: a wrapped line is better than a cut number.
+_LEAST_WIDTH = 110
 
 
 def console() -> Console:
     """Return the console for results: standard output, plain text if it is not a terminal."""
-    result = Console(highlight=False)
-    return result if result.is_terminal else Console(highlight=False, width=_FILE_WIDTH)
+    width = Console().width
+    return Console(highlight=False, width=max(width, _LEAST_WIDTH))
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a file so that nobody ever sees half of it; make its folder if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        # mkstemp makes private files; these are ordinary ones.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    write_whole(path, text.encode())
 
 
 class Stages:

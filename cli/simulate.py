@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich import box
 from rich.table import Table
 
 from smartdeal.cli.options import configuration_options
@@ -98,8 +99,8 @@ def simulate(
     if json_file is not None:
         write_text(json_file, json.dumps(_as_json(reports, config, net, form), indent=2) + "\n")
     out = console()
-    title = f"{net}, {form}, {config.rows}×{config.cols} array; {work.source}"
-    out.print(_table(reports, title))
+    out.print(f"{net}, {form}, {config.rows}×{config.cols} array; {work.source}", soft_wrap=True)
+    out.print(_table(reports))
     if work.answer:
         out.print(work.answer)
     good, verdict = _verdict(reports)
@@ -107,22 +108,23 @@ def simulate(
     return 0 if good else 1
 
 
-def _table(reports: "list[LayerReport]", title: str) -> Table:
-    table = Table(title=title, show_footer=len(reports) > 1)
+def _table(reports: "list[LayerReport]") -> Table:
+    table = Table(show_footer=len(reports) > 1, box=box.SIMPLE_HEAD, show_edge=False,
+                  collapse_padding=True)
     rtl = [report.measured for report in reports if report.measured is not None]
     predicted = sum(report.predicted.total for report in reports)
     measured = sum(cycles.total for cycles in rtl)
     busy = sum(report.predicted.busy for report in reports)
-    table.add_column("layer", "total", overflow="fold")
+    table.add_column("layer", "total", no_wrap=True)
     for name, footer in (
         ("MACs", f"{sum(report.macs for report in reports):,}"),
-        ("non-zero terms", f"{sum(report.nonzero_terms for report in reports):,}"),
-        ("cycles in RTL", f"{measured:,}" if rtl else "–"),
-        ("cycles predicted", f"{predicted:,}"),
-        ("array busy", f"{busy / predicted:.1%}"),
+        ("non-zero\nterms", f"{sum(report.nonzero_terms for report in reports):,}"),
+        ("cycles\nin RTL", f"{measured:,}" if rtl else "–"),
+        ("cycles\npredicted", f"{predicted:,}"),
+        ("array\nbusy", f"{busy / predicted:.1%}"),
     ):
-        table.add_column(name, footer, justify="right")
-    table.add_column("bit-exact", "yes" if all(report.bit_exact for report in reports) else "NO")
+        table.add_column(name, footer, justify="right", no_wrap=True)
+    table.add_column("bit-\nexact", "yes" if all(report.bit_exact for report in reports) else "NO")
     for report in reports:
         cycles = report.measured
         table.add_row(

@@ -9,9 +9,7 @@
 """
 
 import json
-import os
 import struct
-import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +18,7 @@ from typing import Any
 
 from smartdeal.compiler.errors import ProgramFormatError
 
-__all__ = ["FILE_MAGIC", "FILE_VERSION", "naming", "pack", "read", "reading", "unpack", "write"]
+__all__ = ["FILE_MAGIC", "FILE_VERSION", "naming", "pack", "read", "reading", "unpack"]
 
 FILE_MAGIC = b"SDPF"
 FILE_VERSION = 1
@@ -104,15 +102,3 @@ def read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ProgramFormatError(f"cannot be read: {error.strerror}") from None
-
-
-def write(path: Path, data: bytes) -> None:
-    """Write a file under another name in the same folder, then rename it."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

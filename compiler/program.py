@@ -12,6 +12,7 @@ from smartdeal.compiler import container
 from smartdeal.compiler.errors import ProgramFormatError
 from smartdeal.compiler.image import Section, pack_activations, write_image
 from smartdeal.compiler.layout import InputLayout
+from smartdeal.golden.files import write_whole
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import SectionKind
 
@@ -225,7 +226,7 @@ class Program:
 
     def save(self, path: Path) -> None:
         """Write the program file; a reader never sees half of it."""
-        container.write(path, self.to_bytes())
+        write_whole(path, self.to_bytes())
 
     @classmethod
     def load(cls, path: Path) -> Self:

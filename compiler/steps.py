@@ -128,8 +128,10 @@ def _check_basis(
     layer: IntegerLayer, weights: BasisWeights, config: AcceleratorConfig,
 ) -> None:
     if not config.basis:
+        remedy = ("set basis = true" if config.rows >= BASIS_SIZE
+                  else f"set basis = true and rows to at least {BASIS_SIZE}")
         raise CompileError(layer.name, "its weights need the basis stage, which the configuration "
-                                       "leaves out; set basis = true")
+                                       f"leaves out; {remedy}")
     if np.any((weights.align < 0) | (weights.align > MAX_ALIGN)):
         raise CompileError(layer.name, f"the align of a slice must be from 0 to {MAX_ALIGN}, not "
                            f"{int(max(weights.align.max(), -weights.align.min(), key=abs))}")

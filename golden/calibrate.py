@@ -67,7 +67,7 @@ def _least_error(values: NDArray[np.float32], low: float, high: float) -> Tensor
     shares = np.linspace(1, _LEAST_SHARE, _SHARES)
     high = min((high * share for share in shares), key=lambda end: error(_scale(low, end)))
     low = min((low * share for share in shares), key=lambda end: error(_scale(end, high)))
-    return _scale(low, high)
+    return _scale(float(low), float(high))
 
 
 def tensor_scale(name: str, tensor: Tensor, options: QuantiseOptions) -> TensorScale:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from smartdeal.golden.fashion import CHECKPOINT
+from smartdeal.golden.fashion import CHECKPOINTS
 from smartdeal.golden.networks import NetworkError, ResNet
 
 __all__ = ["load_trained", "load_weights", "noise_images", "seeded_weights"]
@@ -99,8 +99,17 @@ def load_weights(model: ResNet, path: Path) -> None:
 
 
 def load_trained(model: ResNet) -> None:
-    """Load the weights that come with the package into a ResNet-8."""
-    with as_file(files("smartdeal.golden") / CHECKPOINT) as path:
+    """Load the weights that come with the package.
+
+    Raises
+    ------
+    NetworkError
+        If there are none for this network.
+    """
+    if model.name not in CHECKPOINTS:
+        raise NetworkError(f"trained weights come with {' and '.join(CHECKPOINTS)}, "
+                           f"not with {model.name}; give a checkpoint")
+    with as_file(files("smartdeal.golden") / CHECKPOINTS[model.name]) as path:
         load_weights(model, path)
 
 

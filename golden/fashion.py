@@ -1,4 +1,4 @@
-"""The data that come with the package: a ResNet-8 trained on Fashion-MNIST, and a few images.
+"""The data that come with the package: networks trained on Fashion-MNIST, and a few images.
 
 Fashion-MNIST is © 2017 Zalando SE under the MIT licence (``DATA_LICENCE.txt``). The files are made
 by :mod:`smartdeal.golden.training`.
@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 __all__ = [
-    "CHECKPOINT", "CLASSES", "IMAGES", "calibration_images", "normalise", "read_idx", "read_split",
+    "CHECKPOINTS", "CLASSES", "IMAGES", "calibration_images", "normalise", "read_idx", "read_split",
     "sample_images",
 ]
 
-#: Files of the package.
-CHECKPOINT, IMAGES = "resnet8_fashion.npz", "fashion_images.npz"
+#: Files of the package: weights by the network's name, and images.
+CHECKPOINTS = {"resnet8": "resnet8_fashion.npz", "resnet20_fashion": "resnet20_fashion.npz"}
+IMAGES = "fashion_images.npz"
 #: What the labels 0…9 mean.
 CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat",
            "sandal", "shirt", "sneaker", "bag", "ankle boot")

@@ -2,8 +2,8 @@
 
 ResNet-18, -34 and -50 are those of torchvision (50 in its v1.5, stride in the 3×3 convolution), so
 its checkpoints load unchanged. ResNet-20 is the CIFAR network of He et al. (2015), section 4.2,
-with 1×1 projection shortcuts; ResNet-8 has one block per stage, as in MLPerf Tiny, for 28×28
-images.
+with 1×1 projection shortcuts; ResNet-8 has one block per stage, as in MLPerf Tiny, for grey 28×28
+images, and ``resnet20_fashion`` is ResNet-20 for such images.
 """
 
 from dataclasses import dataclass
@@ -54,6 +54,8 @@ NETWORKS: dict[str, NetworkSpec] = {
                            input_shape=(1, 28, 28), classes=10),
     "resnet20": NetworkSpec(depths=(3, 3, 3), widths=_TINY, large_stem=False,
                             input_shape=(3, 32, 32), classes=10),
+    "resnet20_fashion": NetworkSpec(depths=(3, 3, 3), widths=_TINY, large_stem=False,
+                                    input_shape=(1, 28, 28), classes=10),
     "resnet18": NetworkSpec(depths=(2, 2, 2, 2), widths=_LARGE, large_stem=True,
                             input_shape=_IMAGENET, classes=1000),
     "resnet34": NetworkSpec(depths=(3, 4, 6, 3), widths=_LARGE, large_stem=True,

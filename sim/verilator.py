@@ -130,11 +130,13 @@ def _compile(units: Sequence[tuple[str, str]], folder: Path, trace: str | None,
              f"-DVM_TRACE={int(trace is not None)}",
              *(f"-DVM_TRACE_{name.upper()}={int(trace == name)}" for name in ("vcd", "fst"))]
 
+    hint = " (.fst needs the headers of zlib and lz4, .vcd nothing)" if trace == "fst" else ""
+
     def compile_one(unit: tuple[str, str]) -> None:
         level, source = unit
         target = folder / f"{Path(source).stem}.o"
         _run([*compiler(), level, *flags, "-c", source, "-o", str(target)],
-             f"The C++ compiler fails on {Path(source).name}", log)
+             f"The C++ compiler fails on {Path(source).name}{hint}", log)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(compile_one, units))

@@ -14,6 +14,8 @@ import pytest
 
 from smartdeal.cli.main import cli, main
 from smartdeal.cli.options import CONFIGURATION_HELP
+from smartdeal.golden.decompose import FORMS
+from smartdeal.golden.networks import NETWORKS
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.sim import simulate as simulation
 from smartdeal.sim.errors import SimulationError
@@ -70,12 +72,12 @@ def test_version(run: Any) -> None:
      "cannot read configuration no-such.toml: No such file or directory"),
     (("generate", "--name", "1st"), "Module name must be a Verilog identifier, not '1st'"),
     (("simulate", "resnet9"),
-     "network must be one of resnet8, resnet20, resnet18, resnet34, resnet50, not 'resnet9'"),
+     f"network must be one of {', '.join(NETWORKS)}, not 'resnet9'"),
     (("simulate", "resnet8", "--layer", "layer1.0.con1"),
      "resnet8 has no layer 'layer1.0.con1'; the nearest are layer1.0.conv1, layer3.0.conv1, "
      "layer2.0.conv1"),
     (("simulate", "resnet8", "--form", "float"),
-     "weight form must be one of smartdeal, deepshift, shift2, int8, not 'float'"),
+     f"weight form must be one of {', '.join(FORMS)}, not 'float'"),
     (("simulate", "resnet8", "--zero-fraction", "1"),
      "zero_fraction must be at least 0 and less than 1, not 1.0"),
     (("simulate", "resnet8", "--weights", "no-such.pt"),

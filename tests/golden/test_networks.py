@@ -208,3 +208,7 @@ def test_trained_weights_load() -> None:
     model = build_network("resnet8")
     load_trained(model)
     assert not model.training
+    message = ("trained weights come with resnet8 and resnet20_fashion, not with resnet20; give a "
+               "checkpoint")
+    with pytest.raises(NetworkError, match=f"^{message}$"):
+        load_trained(build_network("resnet20"))
