@@ -4,17 +4,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import Tensor
+
 from smartdeal.golden.checkpoints import load_trained, load_weights, noise_images, seeded_weights
 from smartdeal.golden.fashion import CLASSES, calibration_images, sample_images
 from smartdeal.golden.integer import run_network
 from smartdeal.golden.layers import IntegerNetwork
-from smartdeal.golden.networks import build_network
+from smartdeal.golden.networks import ResNet, build_network
 from smartdeal.golden.options import FormOptions
 from smartdeal.golden.quantise import quantise_layer, quantise_network
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.sim.simulate import LayerWork
 
-__all__ = ["Workload", "prepare"]
+__all__ = ["Workload", "default_images", "load_model", "prepare"]
 
 #: The network that comes with trained weights and real images.
 _TRAINED = "resnet8"
@@ -37,6 +39,35 @@ class Workload:
     layers: tuple[LayerWork, ...]
     source: str
     answer: str = ""
+
+
+def load_model(network: str, weights: Path | None, seed: int) -> tuple[ResNet, str]:
+    """Return a built-in network with weights, and where these come from.
+
+    Without a checkpoint ``resnet8`` is the trained one of the package, and others get seeded
+    weights.
+
+    Raises
+    ------
+    NetworkError
+        If there is no such network, or the checkpoint cannot be used.
+    """
+    model = build_network(network)
+    if weights is not None:
+        load_weights(model, weights)
+        return model, f"weights of {weights}"
+    if network == _TRAINED:
+        load_trained(model)
+        return model, "trained weights"
+    seeded_weights(model, seed)
+    return model, f"seeded weights ({seed})"
+
+
+def default_images(model: ResNet, seed: int) -> Tensor:
+    """Return calibration images for a built-in network: real ones, or else noise."""
+    if model.name == _TRAINED:
+        return calibration_images()
+    return noise_images(model.spec.input_shape, _NOISE_IMAGES, seed)
 
 
 def prepare(
@@ -71,23 +102,11 @@ def prepare(
     NetworkError, FormError
         If network, layer, checkpoint or form cannot be used.
     """
-    model = build_network(network)
+    model, source = load_model(network, weights, seed)
     options = FormOptions(exponents=config.exponents, zero_fraction=zero_fraction,
                           group=max(1, config.filters_per_group))
-    source = f"weights of {weights}" if weights else f"seeded weights ({seed})"
-    if weights is not None:
-        load_weights(model, weights)
-    elif network == _TRAINED:
-        load_trained(model)
-        source = "trained weights"
-    else:
-        seeded_weights(model, seed)
-    if network == _TRAINED:
-        calibration = calibration_images()
-        source += ", Fashion-MNIST image"
-    else:
-        calibration = noise_images(model.spec.input_shape, _NOISE_IMAGES, seed)
-        source += ", seeded image"
+    calibration = default_images(model, seed)
+    source += ", Fashion-MNIST image" if network == _TRAINED else ", seeded image"
     if layers:
         work = []
         for name in layers:
