@@ -6,9 +6,11 @@ from importlib import metadata
 
 import click
 
+from smartdeal.cli.compile import compile_command
 from smartdeal.cli.config import config
 from smartdeal.cli.disasm import disasm
 from smartdeal.cli.generate import generate
+from smartdeal.cli.run import run
 from smartdeal.cli.simulate import WrongHardware, simulate
 
 __all__ = ["cli", "main"]
@@ -21,6 +23,7 @@ Examples:
   smartdeal generate --rows 16 --cols 32 -o build/
   smartdeal simulate resnet8
   smartdeal simulate resnet18 --layer layer1.0.conv1 --rows 9 --cols 8
+  smartdeal compile resnet8 -o net.sdp && smartdeal run net.sdp shoe.png
 """
 
 
@@ -33,7 +36,7 @@ def cli(context: click.Context, debug: bool) -> None:
     context.obj = {"debug": debug}
 
 
-for command in (generate, simulate, disasm, config):
+for command in (generate, simulate, compile_command, run, disasm, config):
     cli.add_command(command)
 
 

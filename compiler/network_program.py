@@ -13,6 +13,7 @@ from smartdeal.compiler import container
 from smartdeal.compiler.errors import ProgramFormatError
 from smartdeal.compiler.image import Section, pack_activations, write_image
 from smartdeal.compiler.views import View
+from smartdeal.golden.files import write_whole
 from smartdeal.golden.layers import IntegerNetwork, TensorScale
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import SectionKind
@@ -209,7 +210,7 @@ class NetworkProgram:
 
     def save(self, path: Path) -> None:
         """Write the program file; a reader never sees half of it."""
-        container.write(path, self.to_bytes())
+        write_whole(path, self.to_bytes())
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -1,0 +1,162 @@
+"""``smartdeal run``: a compiled network on images."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from smartdeal.cli.output import console, stages, write_text
+from smartdeal.cli.simulate import WrongHardware
+
+if TYPE_CHECKING:  # what running needs takes seconds to import
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from smartdeal.compiler import NetworkProgram
+    from smartdeal.sim.simulate_network import NetworkReport
+
+__all__ = ["run"]
+
+_EPILOG = """\b
+An IMAGE is a picture of the network's size, an .npy or .npz of pixels (bytes) or of inputs
+(floating point), or a folder of these. The exit code is 0 unless the hardware differs from the
+interpreter in a byte or a cycle (1), or something cannot be run (2).
+\b
+Examples:
+  smartdeal run net.sdp shoe.png
+  smartdeal run net.sdp photos/ --compare --json classes.json
+  smartdeal run net.sdp shoe.png --engine rtl
+"""
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("program", type=_FILE, metavar="FILE.sdp")
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path),
+                metavar="IMAGE...")
+@click.option("--engine", type=click.Choice(("interpreter", "rtl")), default="interpreter",
+              show_default=True, help="What runs the program.")
+@click.option("--sim", "simulator", type=click.Choice(("verilator", "icarus")),
+              default="verilator", show_default=True, help="Simulator of the Verilog.")
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True,
+              help="Classes to print for each image.")
+@click.option("--compare", is_flag=True, help="Print what the float network says, too.")
+@click.option("--json", "json_file", type=_FILE, metavar="FILE", help="Write the classes as JSON.")
+def run(
+    program: Path, images: tuple[Path, ...], engine: Any, simulator: Any, top: int,
+    compare: bool, json_file: Path | None,
+) -> int:
+    """Run a network that smartdeal compile made, on images, and print their classes."""
+    if engine == "rtl":
+        from smartdeal.sim.runner import check_tools
+
+        check_tools(simulator, None)
+    with stages() as tell:
+        from smartdeal.compiler import NetworkProgram
+        from smartdeal.golden.pictures import Preprocessing, read_pictures
+        from smartdeal.sim.errors import SimulationError
+        from smartdeal.sim.simulate_network import simulate_network
+
+        loaded = NetworkProgram.load(program)
+        preprocessing = Preprocessing(*(tuple(_about(loaded, program, name))
+                                        for name in ("mean", "deviation")))
+        pictures = read_pictures(images, loaded.input_shape, preprocessing)
+        floats = _float_classes(loaded, program, pictures) if compare else None
+        try:
+            reports = simulate_network(
+                loaded, [loaded.quantise(x) for _, x in pictures], engine=engine,
+                simulator=simulator, progress=tell)
+        except SimulationError as error:  # not the user's mistake but the hardware's
+            raise WrongHardware(str(error)) from None
+    out = console()
+    results: list[dict[str, Any]] = []
+    for number, ((name, _), report) in enumerate(zip(pictures, reports, strict=True)):
+        classes = _classes(loaded, report.output, top)
+        results.append({"image": name, "classes": [
+            {"class": label, "probability": round(p, 6)} for label, p in classes]})
+        said = "  ".join(f"{label} {p:.1%}" for label, p in classes)
+        if floats is not None:
+            label, p = floats[number]
+            results[-1]["float"] = {"class": label, "probability": round(p, 6)}
+            said += f"  (float: {label} {p:.1%})"
+        out.print(f"{name}: {said}", soft_wrap=True, markup=False)
+    good, verdict = _verdict(reports)
+    if json_file is not None:
+        write_text(json_file, json.dumps({
+            "network": loaded.name, "program": str(program), "engine": engine, "equal": good,
+            "images": results}, indent=2) + "\n")
+    if compare:
+        same = sum(r["classes"][0]["class"] == r["float"]["class"] for r in results)
+        out.print(f"{same} of {len(results)} images in the same class as in floating point")
+    if verdict:
+        out.print(verdict, soft_wrap=True)
+    return 0 if good else 1
+
+
+def _about(program: "NetworkProgram", path: Path, name: str) -> Any:
+    """Return what ``smartdeal compile`` said about the network."""
+    if name not in program.about:
+        raise click.BadParameter(f"{path} does not say its {name!r}; compile it with smartdeal "
+                                 "compile", param_hint="FILE.sdp")
+    return program.about[name]
+
+
+def _float_classes(
+    program: "NetworkProgram", path: Path, pictures: "list[tuple[str, NDArray[np.float32]]]",
+) -> list[tuple[str, float]]:
+    """Return the class that the network in floating point gives each image."""
+    import numpy as np
+    import torch
+
+    from smartdeal.sim.workload import load_model
+
+    weights = _about(program, path, "weights")
+    model, _ = load_model(_about(program, path, "network"),
+                          None if weights is None else Path(weights),
+                          _about(program, path, "seed"))
+    with torch.no_grad():
+        logits = model(torch.from_numpy(np.stack([x for _, x in pictures]))).double().numpy()
+    return [_ranked(program, row, 1)[0] for row in logits]
+
+
+def _classes(
+    program: "NetworkProgram", output: "NDArray[np.int8]", top: int,
+) -> list[tuple[str, float]]:
+    """Return the likeliest classes of an image."""
+    return _ranked(program, program.scales[program.output].real(output).ravel(), top)
+
+
+def _ranked(
+    program: "NetworkProgram", logits: "NDArray[np.float64]", top: int,
+) -> list[tuple[str, float]]:
+    """Return class and probability in falling order; of equal ones the first counts."""
+    import numpy as np
+
+    probability = np.exp(logits - logits.max())
+    probability /= probability.sum()
+    labels = program.about.get("classes") or []
+    order = np.argsort(-logits, kind="stable")[:top]
+    return [(labels[i] if i < len(labels) else f"class {i}", float(probability[i])) for i in order]
+
+
+def _verdict(reports: "list[NetworkReport]") -> tuple[bool, str]:
+    """Return whether hardware and interpreter agree, and the line that says so."""
+    for number, report in enumerate(reports):
+        if report.failure:
+            return False, f"FAILED: image {number}: {report.failure}"
+        if report.bytes_wrong:
+            return False, (f"FAILED: image {number} has {report.bytes_wrong:,} wrong bytes of "
+                           f"{report.bytes_compared:,}")
+        for index, segment in enumerate(report.segments):
+            if not segment.cycle_exact:
+                return False, (f"FAILED: image {number}, segment {index} counted "
+                               f"{segment.measured}, overhead {segment.overhead}, but "
+                               f"{segment.predicted} was predicted")
+    if reports[0].segments[0].measured is None:
+        return True, ""
+    total = sum(report.bytes_compared for report in reports)
+    cycles = sum(report.predicted.total for report in reports)
+    return True, (f"OK: all {total:,} bytes equal in interpreter and RTL, all {cycles:,} cycles "
+                  "as predicted")
