@@ -142,7 +142,7 @@ class ProgramControl(wiring.Component):
                     m.d.sync += self.instruction.eq(
                         Cat(self.instruction.as_value()[32:], read.data))
                 with m.If((fetched == 1) & (opcode == Opcode.END)):
-                    m.d.comb += self.done.eq(1)
+                    m.d.comb += self.done.eq(~self.abort)
                     m.next = "IDLE"
                 with m.Elif((fetched == 1) & (opcode != Opcode.LAYER) & (opcode != Opcode.MOVE)):
                     self._fail(m, wait, ErrorCode.OPCODE)

@@ -233,7 +233,8 @@ class StepIssue(wiring.Component):
         with m.If(self.taken):
             m.d.comb += line.i.coefficients.eq(step.coefficients)
         m.d.comb += [
-            line.i.last.eq(self.unit_valid),
+            # A program that is stopped leaves partial sums; `last` clears them.
+            line.i.last.eq(self.unit_valid | self.cancel),
             self.coefficients.eq(line.o.coefficients),
             self.last.eq(line.o.last),
         ]

@@ -128,7 +128,8 @@ class Loader(wiring.Component):
             with m.State("HEADER"):
                 m.d.comb += [
                     self.i.ready.eq(~self.hold),
-                    self.ongoing.eq(~block_start),
+                    # An offered beat counts: what is about to be taken is no reason to start.
+                    self.ongoing.eq(~block_start | (self.i.valid & ~self.hold)),
                     check.start.eq(taken & block_start),
                 ]
                 self._take_block(m, complete, beats_left, "CHECK_HEADER")

@@ -116,7 +116,7 @@ class PositionTracker(wiring.Component):
                 origin.left.eq(stream.end),
                 starting.eq(lanes),
             ]
-        with m.If(starting != 0):
+        with m.Elif(starting != 0):
             # Lanes shift in from the top; after `lanes` cycles the first column is in lane 0.
             m.d.sync += [
                 origin.columns.eq(Cat(origin.columns.as_value()[16:], column)),

@@ -14,7 +14,7 @@ from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import ErrorCode, SectionKind, section_format
 from smartdeal.hw.registers import HARDWARE_ID, HARDWARE_VERSION, Control, Register, Status
 from smartdeal.sim.bad_images import bad_images
-from smartdeal.sim.cases import draw_config
+from smartdeal.sim.cases import draw_case, draw_config
 from smartdeal.sim.crafted import draw_image
 from smartdeal.sim.latency import predict
 
@@ -173,6 +173,80 @@ def test_abort_and_interrupt(simulate):
             assert not ctx.get(dut.interrupt)
 
     simulate(dut, bench, cycles=100_000)
+
+
+@pytest.mark.slow
+def test_abort_in_every_cycle(simulate):
+    """What a stopped program leaves behind must not reach the next one."""
+    config = AcceleratorConfig(rows=4, cols=3, **_SMALL)
+    case = draw_case(np.random.default_rng(2), config, form="terms", channels=2, filters=3,
+                     height=3, width=3, kernel=(3, 3), stride=1, padding=(1, 1, 1, 1))
+    part, = case.program.parts
+    interpreter = Interpreter(config)
+    dut = Accelerator(config)
+    host = Host(dut)
+    data = part.data_image(case.x, case.residual)
+    interpreter.load(part.image)
+    interpreter.load(data)
+    interpreter.run()
+    want = interpreter.read(0, 64)
+    assert len(set(want)) > 10  # not saturated: a wrong sum is seen
+    cycles = predict(part.image, config).total
+
+    async def bench(ctx):
+        await host.load(ctx, part.image)
+        await host.load(ctx, data)
+        await host.write(ctx, Register.INTERRUPT, 1)
+        for delay in range(cycles - 1):
+            await host.write(ctx, Register.CONTROL, Control.START)
+            await ctx.tick().repeat(delay + 1)
+            await host.write(ctx, Register.CONTROL, Control.CLEAR)
+            while await host.read(ctx, Register.STATUS) & Status.BUSY:
+                pass
+            status = Status(await host.read(ctx, Register.STATUS))
+            assert not (status & Status.DONE and status & Status.ERROR), delay
+            await host.write(ctx, Register.CONTROL, Control.CLEAR)
+            assert await host.run(ctx) == Status.DONE | Status.PROGRAM
+            assert await host.memory(ctx, 64) == want, delay
+
+    simulate(dut, bench, cycles=1_000_000)
+
+
+def test_start_with_the_first_beat(simulate):
+    """An image that is offered when a program is started is refused or held, never half taken."""
+    config = AcceleratorConfig(rows=4, cols=3, **_SMALL, host_bits=128)
+    image = draw_image(np.random.default_rng(5), config)
+    dut = Accelerator(config)
+    host = Host(dut)
+
+    async def bench(ctx):
+        await host.load(ctx, image)
+        for lead in range(5):
+            bus = dut.bus
+            for signal, value in ((bus.valid, 1), (bus.write, 1),
+                                  (bus.address, int(Register.CONTROL)),
+                                  (bus.write_data, int(Control.START))):
+                ctx.set(signal, value)
+            taken = 0
+            for cycle in range(12):
+                ctx.set(dut.load.payload, int.from_bytes(image[16 * taken:][:16], "little"))
+                ctx.set(dut.load.valid, cycle >= lead)
+                if ctx.get(bus.ready):
+                    await ctx.tick()
+                    ctx.set(bus.valid, 0)
+                else:
+                    accepted = ctx.get(dut.load.ready) and cycle >= lead
+                    await ctx.tick()
+                    taken += accepted
+            busy = await host.read(ctx, Register.STATUS) & Status.BUSY
+            assert not (busy and taken), lead
+            ctx.set(dut.load.valid, 0)
+            while await host.read(ctx, Register.STATUS) & Status.BUSY:
+                pass
+            await host.write(ctx, Register.CONTROL, Control.CLEAR)
+            await host.load(ctx, image)
+
+    simulate(dut, bench)
 
 
 def test_identification(simulate):
