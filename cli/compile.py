@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich import box
 from rich.table import Table
 
 from smartdeal.cli.options import configuration_options
 from smartdeal.cli.output import console, stages, write_text
 from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.timing import END_CYCLES
 
 if TYPE_CHECKING:  # what compilation needs takes seconds to import
     from smartdeal.compiler import NetworkProgram
@@ -19,9 +21,10 @@ if TYPE_CHECKING:  # what compilation needs takes seconds to import
 __all__ = ["compile_command"]
 
 _EPILOG = """\b
-NET is one of resnet8, resnet20, resnet18, resnet34 and resnet50. Without --weights resnet8 is the
-trained network of the package, and others get seeded weights; without --calibration resnet8
-takes images of the package, and others noise. Every tensor has to fit the activation buffer.
+NET is one of resnet8, resnet20, resnet20_fashion, resnet18, resnet34 and resnet50. Without
+--weights resnet8 and resnet20_fashion are the trained networks of the package, and others get
+seeded weights; without --calibration these two take images of the package, and others noise. Every
+tensor has to fit the activation buffer.
 \b
 Examples:
   smartdeal compile resnet8 -o net.sdp
@@ -89,7 +92,8 @@ def compile_command(
     if json_file is not None:
         write_text(json_file, json.dumps(_as_json(program, rows), indent=2) + "\n")
     out = console()
-    out.print(_table(rows, f"{net}, {config.rows}×{config.cols} array; {source}, {told}"))
+    out.print(f"{net}, {config.rows}×{config.cols} array; {source}, {told}", soft_wrap=True)
+    out.print(_table(rows))
     out.print(_verdict(program, rows, output), soft_wrap=True)
 
 
@@ -122,28 +126,29 @@ def _calibration(model: Any, path: Path | None, seed: int) -> tuple[Any, str]:
 
 
 def _preprocessing(net: str) -> dict[str, Any]:
-    from smartdeal.golden.fashion import CLASSES
+    from smartdeal.golden.fashion import CHECKPOINTS, CLASSES
     from smartdeal.golden.pictures import PREPROCESSING
 
     given = asdict(PREPROCESSING[net])
-    return {**given, "classes": list(CLASSES) if net == "resnet8" else []}
+    return {**given, "classes": list(CLASSES) if net in CHECKPOINTS else []}
 
 
 def _shape(shape: tuple[int, int, int]) -> str:
     return "×".join(map(str, shape))
 
 
-def _table(rows: "list[LayerSummary]", title: str) -> Table:
-    table = Table(title=title, show_footer=True)
+def _table(rows: "list[LayerSummary]") -> Table:
+    table = Table(show_footer=True, box=box.SIMPLE_HEAD, show_edge=False, collapse_padding=True)
     before, after = (sum(getattr(row, name) for row in rows)
                      for name in ("bytes_before", "bytes_after"))
     table.add_column("layer", "total", no_wrap=True)
     for name, footer in (
-        ("output", ""), ("form", ""), ("terms per weight", ""), ("zero vectors", ""),
-        ("bytes before", f"{before:,}"), ("after", f"{after:,}"), ("weight error", ""),
+        ("output", ""), ("form", ""), ("terms\n/weight", ""), ("zero\nvectors", ""),
+        ("bytes\nbefore", f"{before:,}"), ("bytes\nafter", f"{after:,}"), ("weight\nerror", ""),
         ("cycles", f"{sum(row.cycles.total for row in rows):,}"),
     ):
-        table.add_column(name, footer, justify="left" if name in ("output", "form") else "right")
+        justify = "left" if name in ("output", "form") else "right"
+        table.add_column(name, footer, justify=justify, no_wrap=True)
     for row in rows:
         weights = (f"{row.terms_per_weight:.2f}", f"{row.zero_vectors:.1%}",
                    f"{row.bytes_before:,}") if row.form else ("–", "–", "–")
@@ -154,13 +159,18 @@ def _table(rows: "list[LayerSummary]", title: str) -> Table:
 
 
 def _verdict(program: "NetworkProgram", rows: "list[LayerSummary]", output: Path) -> str:
-    cycles = sum(row.cycles.total for row in rows)
+    cycles = _cycles(program, rows)
     busy = sum(row.cycles.busy for row in rows) / cycles
     count = len(program.segments)
     return (f"{output}: {count} segment{'s' if count > 1 else ''}, "
             f"{program.instruction_count} instructions, "
             f"{program.used_words * program.config.cols:,} of {program.config.activation_bytes:,} "
             f"bytes of activations, {cycles:,} cycles, array busy {busy:.1%}")
+
+
+def _cycles(program: "NetworkProgram", rows: "list[LayerSummary]") -> int:
+    """Return the cycles of an image: those of all layers, and the END of each segment."""
+    return sum(row.cycles.total for row in rows) + END_CYCLES * len(program.segments)
 
 
 def _as_json(program: "NetworkProgram", rows: "list[LayerSummary]") -> dict[str, Any]:
@@ -170,7 +180,7 @@ def _as_json(program: "NetworkProgram", rows: "list[LayerSummary]") -> dict[str,
         "instructions": program.instruction_count,
         "activation_bytes": program.used_words * program.config.cols,
         "program_bytes": sum(map(len, program.segments)),
-        "cycles": sum(row.cycles.total for row in rows),
+        "cycles": _cycles(program, rows),
         "layers": [{**asdict(row), "cycles": {**asdict(row.cycles),
                                               "overhead": row.cycles.overhead}} for row in rows],
     }

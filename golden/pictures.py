@@ -39,11 +39,13 @@ class Preprocessing:
         return ((pixels / _WHITE - mean) / deviation).astype(np.float32)
 
 
+_FASHION = Preprocessing((0.2860,), (0.3530,))
 _IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 #: How the built-in networks' usual training sets are normalised: Fashion-MNIST, CIFAR-10, ImageNet.
 PREPROCESSING = {
-    "resnet8": Preprocessing((0.2860,), (0.3530,)),
+    "resnet8": _FASHION,
+    "resnet20_fashion": _FASHION,
     "resnet20": Preprocessing((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     "resnet18": _IMAGENET,
     "resnet34": _IMAGENET,

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from smartdeal.golden.checkpoints import load_trained, load_weights, noise_images, seeded_weights
-from smartdeal.golden.fashion import CLASSES, calibration_images, sample_images
+from smartdeal.golden.fashion import CHECKPOINTS, CLASSES, calibration_images, sample_images
 from smartdeal.golden.integer import run_network
 from smartdeal.golden.layers import IntegerNetwork
 from smartdeal.golden.networks import ResNet, build_network
@@ -18,8 +18,6 @@ from smartdeal.sim.simulate import LayerWork
 
 __all__ = ["Workload", "default_images", "load_model", "prepare"]
 
-#: The network that comes with trained weights and real images.
-_TRAINED = "resnet8"
 _NOISE_IMAGES = 4
 
 
@@ -44,8 +42,8 @@ class Workload:
 def load_model(network: str, weights: Path | None, seed: int) -> tuple[ResNet, str]:
     """Return a built-in network with weights, and where these come from.
 
-    Without a checkpoint ``resnet8`` is the trained one of the package, and others get seeded
-    weights.
+    Without a checkpoint the networks of :data:`smartdeal.golden.fashion.CHECKPOINTS` have the
+    trained weights of the package, and others get seeded ones.
 
     Raises
     ------
@@ -56,7 +54,7 @@ def load_model(network: str, weights: Path | None, seed: int) -> tuple[ResNet, s
     if weights is not None:
         load_weights(model, weights)
         return model, f"weights of {weights}"
-    if network == _TRAINED:
+    if network in CHECKPOINTS:
         load_trained(model)
         return model, "trained weights"
     seeded_weights(model, seed)
@@ -65,7 +63,7 @@ def load_model(network: str, weights: Path | None, seed: int) -> tuple[ResNet, s
 
 def default_images(model: ResNet, seed: int) -> Tensor:
     """Return calibration images for a built-in network: real ones, or else noise."""
-    if model.name == _TRAINED:
+    if model.name in CHECKPOINTS:
         return calibration_images()
     return noise_images(model.spec.input_shape, _NOISE_IMAGES, seed)
 
@@ -106,7 +104,7 @@ def prepare(
     options = FormOptions(exponents=config.exponents, zero_fraction=zero_fraction,
                           group=max(1, config.filters_per_group))
     calibration = default_images(model, seed)
-    source += ", Fashion-MNIST image" if network == _TRAINED else ", seeded image"
+    source += ", Fashion-MNIST image" if network in CHECKPOINTS else ", seeded image"
     if layers:
         work = []
         for name in layers:
@@ -116,7 +114,7 @@ def prepare(
             work.append(LayerWork(case.node.layer, case.x, case.residual))
         return Workload(tuple(work), source)
     integer = quantise_network(model, calibration, form, options, config.sum_bits, progress)
-    images, labels = sample_images() if network == _TRAINED else (calibration, [])
+    images, labels = sample_images() if network in CHECKPOINTS else (calibration, [])
     image = integer.scales[IntegerNetwork.IMAGE].quantise(images[0].numpy())
     tensors = run_network(integer, image)
     answer = ""

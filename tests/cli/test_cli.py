@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from smartdeal.cli.main import cli, main
+from smartdeal.cli.main import cli
 from smartdeal.cli.options import CONFIGURATION_HELP
 from smartdeal.golden.decompose import FORMS
 from smartdeal.golden.networks import NETWORKS
@@ -23,25 +23,8 @@ from smartdeal.sim.errors import SimulationError
 SMALL = ("--rows", "6", "--cols", "8")
 
 
-class Outcome:
-    """What a run of the command left behind."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Any:
-    def call(*arguments: str) -> Outcome:
-        with pytest.raises(SystemExit) as caught:
-            main(list(arguments))
-        captured = capsys.readouterr()
-        code = caught.value.code
-        return Outcome(code if isinstance(code, int) else 0, captured.out, captured.err)
-    return call
-
-
-@pytest.mark.parametrize("name", ["generate", "simulate", "disasm", "config"])
+@pytest.mark.parametrize("name", [
+    "generate", "simulate", "compile", "run", "disasm", "config"])
 def test_help_has_examples(run: Any, name: str) -> None:
     outcome = run(name, "--help")
     assert outcome.code == 0
@@ -88,7 +71,7 @@ def test_version(run: Any) -> None:
     (("simulate", "resnet8", "--layer", "fc", "--waves", "x.png"),
      "waveform file must end in .vcd or .fst, not 'x.png'"),
     (("simulate",), "Missing argument 'NET'."),
-    (("compile",), "No such command 'compile'."),
+    (("translate",), "No such command 'translate'."),
 ])
 def test_bad_input(run: Any, arguments: tuple[str, ...], message: str) -> None:
     outcome = run(*arguments)
@@ -206,7 +189,7 @@ def test_simulate_interpreter(run: Any, tmp_path: Path) -> None:
     assert listing.code == 0
     assert "LAYER" in listing.out
     assert run("disasm", str(program), "--part", "9").err == (
-        f"error: Invalid value for --part: {program} has 1 parts, numbered from 0\n")
+        f"error: Invalid value for --part: {program} has 1 part, numbered from 0\n")
 
 
 def test_disasm_of_something_else(run: Any, tmp_path: Path) -> None:

@@ -5,9 +5,12 @@ import pytest
 
 from smartdeal.compiler import CompileError, compile_network
 from smartdeal.golden.layers import IntegerNetwork
+from smartdeal.golden.options import FormOptions
+from smartdeal.golden.quantise import quantise_network
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.sim.networks import draw_network
 from smartdeal.sim.simulate_network import simulate_network
+from smartdeal.sim.workload import default_images, load_model
 
 #: Small memories: several segments, layers cut by channels.
 CONFIG = AcceleratorConfig(rows=6, cols=5, activation_words=8192, weight_steps=300,
@@ -60,3 +63,20 @@ def test_interpreter_alone() -> None:
     assert report.segments[0].measured is None
     assert report.predicted.busy == program.steps
     assert report.output.shape == program.layers[-1].output_shape
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet8", "resnet20"])
+def test_residual_networks(name: str) -> None:
+    """On one accelerator of the usual size, every tensor and every cycle."""
+    config = AcceleratorConfig()
+    model, _ = load_model(name, None, 0)
+    calibration = default_images(model, 0)
+    options = FormOptions(exponents=config.exponents, group=config.filters_per_group)
+    network = quantise_network(model, calibration, "smartdeal", options, config.sum_bits)
+    program = compile_network(network, config, keep_all=True)
+    assert len(program.outputs) == len(network.nodes)
+    image = network.input_scale.quantise(calibration[0].numpy())
+    report, = simulate_network(program, [image], network=network)
+    assert report.bit_exact
+    assert report.cycle_exact

@@ -1,0 +1,87 @@
+"""Images from files: every shape that is taken, every one that is not."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from smartdeal.golden.fashion import normalise
+from smartdeal.golden.pictures import PREPROCESSING, PictureError, Preprocessing, read_pictures
+
+GREY, COLOUR = (1, 4, 6), (3, 4, 6)
+PLAIN = {1: Preprocessing((0.0,), (1.0,)), 3: Preprocessing((0.0,) * 3, (1.0,) * 3)}
+PIXELS = np.arange(72, dtype=np.uint8).reshape(COLOUR) * 3
+
+
+def read(path: Path, shape: tuple[int, int, int]) -> list[np.ndarray]:
+    return [image for _, image in read_pictures([path], shape, PLAIN[shape[0]])]
+
+
+@pytest.mark.parametrize(("array", "shape", "count"), [
+    (PIXELS[0], GREY, 1),
+    (PIXELS[:1], GREY, 1),
+    (PIXELS, GREY, 3),
+    (PIXELS[:, None], GREY, 3),
+    (PIXELS, COLOUR, 1),
+    (PIXELS[None], COLOUR, 1),
+    (np.stack([PIXELS, PIXELS]), COLOUR, 2),
+])
+def test_arrays(tmp_path: Path, array: np.ndarray, shape: tuple[int, int, int], count: int) -> None:
+    expected = array.reshape(count, *shape)
+    np.save(tmp_path / "pixels.npy", array)
+    np.savez(tmp_path / "inputs.npz", array.astype(np.float64))
+    np.savez(tmp_path / "named.npz", images=array, labels=np.arange(count))
+    for name, scale in (("pixels.npy", 255), ("named.npz", 255), ("inputs.npz", 1)):
+        found = read(tmp_path / name, shape)
+        assert all(image.dtype == np.float32 for image in found)
+        np.testing.assert_allclose(np.stack(found) * scale, expected, rtol=1e-6)
+
+
+def test_pictures(tmp_path: Path) -> None:
+    Image.fromarray(PIXELS.transpose(1, 2, 0)).save(tmp_path / "b.png")
+    Image.fromarray(PIXELS[0]).save(tmp_path / "a.png")
+    (tmp_path / "notes.txt").write_text("left out")
+    first, second = read_pictures([tmp_path], COLOUR, PLAIN[3])
+    assert [Path(name).name for name, _ in (first, second)] == ["a.png", "b.png"]
+    np.testing.assert_allclose(second[1] * 255, PIXELS, rtol=1e-6)
+    np.testing.assert_allclose(first[1] * 255, np.stack([PIXELS[0]] * 3), rtol=1e-6)
+    grey, = read(tmp_path / "a.png", GREY)
+    np.testing.assert_allclose(grey * 255, PIXELS[:1], rtol=1e-6)
+
+
+def test_preprocessing_is_that_of_training() -> None:
+    pixels = np.arange(784, dtype=np.uint8).reshape(1, 28, 28)
+    np.testing.assert_allclose(PREPROCESSING["resnet8"](pixels), normalise(pixels)[0].numpy(),
+                               atol=1e-6)
+
+
+@pytest.mark.parametrize(("array", "message"), [
+    (PIXELS[0, :3], r"must hold images of shape \(1, 4, 6\), not an array of shape \(3, 6\)$"),
+    (PIXELS[None, None], r"must hold images of shape \(1, 4, 6\), not an array of shape "
+                         r"\(1, 1, 3, 4, 6\)$"),
+    (np.zeros((0, 1, 4, 6)), r"must hold images of shape \(1, 4, 6\), not an array of shape "
+                             r"\(0, 1, 4, 6\)$"),
+    (np.array(3.0), r"must hold images of shape \(1, 4, 6\), not an array of shape \(\)$"),
+    (PIXELS[:1].astype(np.int64), r"must hold bytes or floating-point numbers, not int64$"),
+    (np.full(GREY, np.inf), r"image 0 must be finite, but 24 of 24 values are not; leave out or "
+                            r"repair the image$"),
+])
+def test_wrong_arrays(tmp_path: Path, array: np.ndarray, message: str) -> None:
+    np.save(tmp_path / "x.npy", array)
+    with pytest.raises(PictureError, match=message):
+        read(tmp_path / "x.npy", GREY)
+
+
+def test_wrong_files(tmp_path: Path) -> None:
+    np.savez(tmp_path / "two.npz", a=PIXELS, b=PIXELS)
+    with pytest.raises(PictureError, match=r"two.npz must hold an array 'images', not a, b$"):
+        read(tmp_path / "two.npz", GREY)
+    good = (tmp_path / "two.npz").read_bytes()
+    for name, content in (("cut.npz", good[:100]), ("empty.npy", b""), ("text.npy", b"no array")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(PictureError, match=rf"{name} is not a file of arrays: "):
+            read(tmp_path / name, GREY)
+    with pytest.raises(PictureError, match=r"the network's input has 2 channels, a picture 1 or 3; "
+                                           r"give it as .npy$"):
+        read_pictures([tmp_path / "x.png"], (2, 4, 6), PLAIN[1])
