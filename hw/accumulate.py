@@ -90,6 +90,14 @@ class SumStage(wiring.Component):
         m.d.sync += [totals.eq(added), self.totals.eq(totals)]
         if config.reduce:
             with m.If(self.reduce):
-                m.d.sync += self.totals[0].eq(sum((totals[lane] for lane in
-                                                   range(1, config.drain_lanes)), totals[0]))
+                m.d.sync += self.totals[0].eq(_tree([totals[lane] for lane in
+                                                     range(config.drain_lanes)]))
         return m
+
+
+def _tree(values):
+    """Add up values pairwise, so that the depth is the logarithm of their number."""
+    while len(values) > 1:
+        values = [values[i] + values[i + 1] if i + 1 < len(values) else values[i]
+                  for i in range(0, len(values), 2)]
+    return values[0]

@@ -64,7 +64,11 @@ class ActivationBuffer(wiring.Component):
         cols = self.config.cols
 
         next_word = Signal.like(self.read_word)
-        m.d.comb += next_word.eq(self.read_word + 1)
+        next_written = Signal.like(self.write_word)
+        m.d.comb += [
+            next_word.eq(self.read_word + 1),
+            next_written.eq(self.write_word + 1),
+        ]
         banks = []
         for bank in range(cols):
             m.submodules[f"bank_{bank}"] = memory = Memory(
@@ -75,7 +79,7 @@ class ActivationBuffer(wiring.Component):
                 # Banks below the lane hold the vector's end, in the following word.
                 read.addr.eq(Mux(self.read_lane > bank, next_word, self.read_word)),
                 read.en.eq(1),
-                write.addr.eq(self._write_address(bank)),
+                write.addr.eq(self._write_address(bank, next_written)),
                 write.data.eq(self.write_data[bank]),
                 write.en.eq(self.write_mask[bank]),
             ]
@@ -96,10 +100,10 @@ class ActivationBuffer(wiring.Component):
         return m
 
 
-    def _write_address(self, bank: int) -> Value:
+    def _write_address(self, bank: int, following: Value) -> Value:
         if not self.config.move:
             return self.write_word
-        return self.write_word + (self.write_lane > bank)
+        return Mux(self.write_lane > bank, following, self.write_word)
 
 
 def _rotate_right(vector: Value, lane: Value, levels: range, bits: int) -> Value:

@@ -166,7 +166,8 @@ class BasisStage(wiring.Component):
             "emit": 1, "first_chunk": 1, "last_chunk": 1, "first_tile": 1,
             "state_index": range(self.states), "align": ALIGN_BITS,
         })
-        place_1, place_2 = Signal(place), Signal(place)
+        place_1 = Signal(place)
+        place_2 = Signal(place)
         align_3 = Signal(ALIGN_BITS)
         m.d.sync += [
             place_1.emit.eq(self.emit),

@@ -167,14 +167,17 @@ class MemoryReader(wiring.Component):
         underway = Signal(range(self.outstanding + 1))
         waiting  = Signal()  # an address was shown and must stay
         dropping = Signal()
-        asked, ended = Signal(), Signal()
+        asked    = Signal()
+        ended    = Signal()
         m.d.comb += [
             planner.start.eq(self.start),
             planner.address.eq(self.address),
             planner.beats.eq(self.beats),
             self.araddr.eq(planner.burst_address),
             self.arlen.eq(planner.burst_length),
-            self.arvalid.eq(planner.valid & (waiting | (underway != self.outstanding))),
+            # Nothing new is asked for while the stream does not move: beats would park on the bus.
+            self.arvalid.eq(planner.valid & (waiting | (self.o.ready
+                                                        & (underway != self.outstanding)))),
             asked.eq(self.arvalid & self.arready),
             planner.take.eq(asked),
             planner.cancel.eq((dropping | self.cancel) & ~(self.arvalid & ~self.arready)),
@@ -203,11 +206,12 @@ class MemoryReader(wiring.Component):
 class MemoryWriter(wiring.Component):
     """Write a stream to a range of memory.
 
-    A burst's address goes first, then its data; responses are only counted. After an error response
-    the rest is still written, so that the stream never hangs. ``cancel`` fills the burst that was
-    begun with beats that write nothing, and drops the stream until the next ``start``.
+    A burst's address and data are offered independently of each other (AXI4, A3.3.1); responses
+    are only counted. After an error response the rest is still written, so that the stream never
+    hangs. ``cancel`` fills the burst that was begun with beats that write nothing, and drops the
+    stream until the next ``start``.
 
-    Timing: one beat per cycle within a burst, one cycle between bursts.
+    Timing: one beat per cycle within a burst; a burst begins when the address before was taken.
 
     Parameters
     ----------
@@ -277,44 +281,51 @@ class MemoryWriter(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.planner = planner = self.planner
-        underway = Signal(range(self.MAX_UNDERWAY + 1))
-        asked, answered = Signal(), Signal()
-        cancelled, shown, empty = Signal(), Signal(), Signal()
-        left     = Signal(9)  # beats of the burst whose data are being sent
+        underway  = Signal(range(self.MAX_UNDERWAY + 1))
+        left      = Signal(9)  # beats of the burst whose data are being sent
+        begin     = Signal()
+        cancelled = Signal()
+        shown     = Signal()
+        empty     = Signal()
         m.d.comb += [
             planner.start.eq(self.start),
             planner.address.eq(self.address),
             planner.beats.eq(self.beats),
-            planner.take.eq(asked),
-            self.awaddr.eq(planner.burst_address),
-            self.awlen.eq(planner.burst_length),
-            # The address goes first: data never wait for an address that was not accepted.
-            self.awvalid.eq(planner.valid & (left == 0) & (underway != self.MAX_UNDERWAY)),
-            asked.eq(self.awvalid & self.awready),
-            planner.cancel.eq(cancelled & ~(self.awvalid & ~self.awready)),
+            planner.cancel.eq(cancelled),
+            planner.take.eq(begin),
+            # With the first beat at hand: a bus is not held for data that are still to come.
+            begin.eq(planner.valid & self.i.valid & (left == 0) & ~self.awvalid & ~cancelled
+                     & (underway != self.MAX_UNDERWAY)),
             # A beat that was shown stays until it is taken; only then come empty ones.
             empty.eq(cancelled & ~shown),
-            self.wdata.eq(self.i.payload),
+            self.wdata.eq(Mux(empty, 0, self.i.payload)),
             self.wstrb.eq(Mux(empty, 0, -1)),
             self.wvalid.eq((self.i.valid | empty) & (left != 0)),
             self.wlast.eq(left == 1),
             self.i.ready.eq(empty | (self.wready & (left != 0))),
             self.bready.eq(1),
-            answered.eq(self.bvalid),
             self.failed.eq(self.bvalid & ((self.bresp == Response.SLVERR)
                                           | (self.bresp == Response.DECERR))),
             self.busy.eq(planner.valid | (left != 0) | (underway != 0)),
         ]
         m.d.sync += [
-            underway.eq(underway + asked - answered),
+            underway.eq(underway + begin - self.bvalid),
             shown.eq(self.wvalid & ~self.wready & ~empty),
         ]
         with m.If(self.cancel):
             m.d.sync += cancelled.eq(1)
         with m.If(self.start):
             m.d.sync += cancelled.eq(0)
-        with m.If(asked):
-            m.d.sync += left.eq(self.awlen + 1)
-        with m.Elif(self.wvalid & self.wready):
-            m.d.sync += left.eq(left - 1)
+        with m.If(begin):
+            m.d.sync += [
+                left.eq(planner.burst_length + 1),
+                self.awvalid.eq(1),
+                self.awaddr.eq(planner.burst_address),
+                self.awlen.eq(planner.burst_length),
+            ]
+        with m.Else():
+            with m.If(self.awvalid & self.awready):
+                m.d.sync += self.awvalid.eq(0)
+            with m.If(self.wvalid & self.wready):
+                m.d.sync += left.eq(left - 1)
         return m

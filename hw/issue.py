@@ -145,11 +145,14 @@ class StepIssue(wiring.Component):
         group_start = Signal(ADDRESS_BITS)
 
         # Where in the loops it is.
-        tile, slice_, remaining = Signal(16), Signal(8), Signal(16)
-        tile_word = Signal(ADDRESS_BITS)
-        capacity  = Signal(range(config.rows + 1))
-        last_tile, last_slice, last_group = (
-            Signal(name=name) for name in ("last_tile", "last_slice", "last_group"))
+        tile       = Signal(16)
+        slice_     = Signal(8, name="slice")
+        remaining  = Signal(16)
+        tile_word  = Signal(ADDRESS_BITS)
+        capacity   = Signal(range(config.rows + 1))
+        last_tile  = Signal()
+        last_slice = Signal()
+        last_group = Signal()
         m.d.comb += [
             capacity.eq(Mux(plan.max_pool, 1, Mux(plan.basis, config.filters_per_group,
                                                   config.rows))),

@@ -100,7 +100,9 @@ class Loader(wiring.Component):
 
         # Beats of a block or a unit are shifted in from the top.
         beats_left = Signal(range(self.unit_bits // config.host_bits), init=first_beat)
-        taken, complete, block_start = Signal(), Signal(), Signal()
+        taken       = Signal()
+        complete    = Signal()
+        block_start = Signal()
         m.d.comb += [
             taken.eq(self.i.valid & self.i.ready),
             complete.eq(taken & (beats_left == 0)),

@@ -102,14 +102,17 @@ class Mover(wiring.Component):
         """Channels, rows, chunks and, when decimating, the two vectors of a chunk."""
         plan, cols = self.plan, self.config.cols
         decimate = (plan.flags & MoveFlag.DECIMATE) != 0
-        channel, row, left = Signal(16), Signal(16), Signal(16)
+        channel = Signal(16)
+        row     = Signal(16)
+        left    = Signal(16)
         second = Signal()
         places = {
             side: {level: Signal(_PLACE, name=f"{side}_{level}") for level in
                    ("here", "row", "channel")} for side in ("source", "target")
         }
-        run_done, row_done, all_done = (Signal(name=name) for name in
-                                        ("run_done", "row_done", "all_done"))
+        run_done = Signal()
+        row_done = Signal()
+        all_done = Signal()
         m.d.comb += [
             chunk.complete.eq(self.active & (~decimate | second)),
             chunk.word.eq(places["target"]["here"].word),

@@ -152,9 +152,12 @@ class ReadOutPipeline(wiring.Component):
         m.submodules.basis_table = table = Memory(
             shape=self.basis_layout, depth=config.basis_entries, init=[])
         write, entry = table.write_port(), table.read_port()
-        address = delayed("basis_entry", self.lanes_at - 1, "read", "basis_entry")
+        address = delayed("basis_entry", self.lanes_at - 2, "read", "basis_entry")
         place = delayed("basis", self.lanes_at, "basis_row", "emit", "first_chunk", "last_chunk",
                         "first_tile", "state_index")
+        # Block RAM is slow to answer: its word is used a cycle later.
+        fetched = Signal(self.basis_layout)
+        m.d.sync += fetched.eq(entry.data)
         m.submodules.basis_stage = stage = BasisStage(config)
         m.d.comb += [
             write.en.eq(self.basis_write.en),
@@ -170,8 +173,8 @@ class ReadOutPipeline(wiring.Component):
             stage.last_chunk.eq(place.last_chunk),
             stage.first_tile.eq(place.first_tile),
             stage.state_index.eq(place.state_index),
-            stage.taps.eq(entry.data.taps),
-            stage.align.eq(Mux(self.basis_mode, entry.data.align, 0)),
+            stage.taps.eq(fetched.taps),
+            stage.align.eq(Mux(self.basis_mode, fetched.align, 0)),
         ]
         with m.If(self.basis_mode & address.read & (address.basis_entry >= config.basis_entries)):
             m.d.comb += self.table_error.eq(1)
@@ -198,7 +201,7 @@ class ReadOutPipeline(wiring.Component):
         m.submodules.channel_table = table = Memory(
             shape=channel_layout(config), depth=config.channel_entries, init=[])
         write, channel = table.write_port(), table.read_port()
-        address = delayed("channel", self.totals_at - 1, "emit", "last_sum", "channel")
+        address = delayed("channel", self.totals_at - 2, "emit", "last_sum", "channel")
         m.d.comb += [
             write.en.eq(self.channel_write.en),
             write.addr.eq(self.channel_write.addr),
@@ -209,12 +212,15 @@ class ReadOutPipeline(wiring.Component):
         with m.If(address.emit & address.last_sum & (address.channel >= config.channel_entries)):
             m.d.comb += self.table_error.eq(1)
 
+        parameters = Signal(channel_layout(config))
+        m.d.sync += parameters.eq(channel.data)
+
         results = []
         for index in range(config.drain_lanes):
             m.submodules[f"requantise_{index}"] = lane = RequantiseLane(config)
             m.d.comb += [
                 lane.total.eq(totals[index]),
-                lane.channel.eq(channel.data),
+                lane.channel.eq(parameters),
                 lane.limits.eq(self.limits),
             ]
             if residual is not None:

@@ -140,7 +140,9 @@ class RegisterFile(wiring.Component):
         m = Module()
         bus, config = self.bus, self.config
 
-        error, done, enable = Signal(ERROR_BITS), Signal(), Signal()
+        error  = Signal(ERROR_BITS)
+        done   = Signal()
+        enable = Signal()
         status = Cat(self.running, done, error != 0, self.program_valid, self.loading, self.reading)
         assert len(status) == max(Status).bit_length()
         counters = self._counters(m)
@@ -164,7 +166,8 @@ class RegisterFile(wiring.Component):
 
         # One cycle of waiting: a transfer that begins after the last beat of an image was taken
         # already sees what the loader found.
-        write, waited = Signal(), Signal()
+        write  = Signal()
+        waited = Signal()
         m.d.comb += write.eq(bus.valid & bus.ready & bus.write)
         m.d.sync += [
             waited.eq(bus.valid & ~bus.ready),
@@ -188,7 +191,10 @@ class RegisterFile(wiring.Component):
                     m.d.sync += self.read_address.eq(bus.write_data)
                 with m.Case(int(Register.READ_COUNT)):
                     m.d.sync += self.read_count.eq(bus.write_data)
-                    m.d.sync += self.read_start.eq(1)
+                    with m.If(self.read_address + bus.write_data > config.activation_words):
+                        m.d.sync += error.eq(ErrorCode.ACTIVATION_RANGE)
+                    with m.Else():
+                        m.d.sync += self.read_start.eq(1)
         with m.If(self.read_start):
             m.d.sync += self.read_start.eq(0)
 

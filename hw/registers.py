@@ -82,7 +82,7 @@ class DmaError(enum.IntEnum):
     NONE = 0
     READ_RESPONSE = 1   #: the memory answered a read with an error
     WRITE_RESPONSE = 2  #: the memory answered a write with an error
-    ALIGNMENT = 3       #: address or length is not a multiple of a beat's bytes
+    ADDRESS = 3         #: address or length is not a multiple of a beat's bytes, 0, or too wide
     BUSY = 4            #: a start while a transfer of that direction was going on
 
 

@@ -94,21 +94,29 @@ class RequantiseLane(wiring.Component):
         if self.config.residual:
             self._residual(m, sum_3, product)
 
-        # Round half up: an arithmetic shift after half of the last place was added.
-        half    = Signal(REQUANTISE.max_shift)
-        shifted = Signal(total_shape)
-        m.d.comb += half.eq((1 << shift_3) >> 1)
-        m.d.sync += shifted.eq((sum_3 + half) >> shift_3)
+        # An arithmetic shift. The bit that leaves last is a half of the last place: it rounds up.
+        shifted = Signal(signed(total_shape.width + 1))
+        m.d.sync += shifted.eq(Cat(0, sum_3).as_signed() >> shift_3)
+        half  = shifted[0]
+        whole = shifted[1:].as_signed()
 
-        # Clamp; one more bit for the zero point.
-        placed = Signal(signed(total_shape.width + 1))
-        m.d.comb += placed.eq(shifted + self.limits.zp_out)
-        with m.If(placed < self.limits.lo):
+        # Clamp what is far outside any activation first, so that the rest is narrow.
+        narrow  = ACT_BITS + 2
+        above   = whole[narrow - 1:]
+        fits    = (above == 0) | above.all()
+        near    = Signal(signed(narrow))
+        rounded = Signal(signed(narrow + 2))
+        limit   = 1 << narrow - 1
+        m.d.comb += [
+            near.eq(Mux(fits, whole, Mux(whole[-1], -limit, limit - 1))),
+            rounded.eq(near + half + self.limits.zp_out),
+        ]
+        with m.If(rounded < self.limits.lo):
             m.d.sync += self.result.eq(self.limits.lo)
-        with m.Elif(placed > self.limits.hi):
+        with m.Elif(rounded > self.limits.hi):
             m.d.sync += self.result.eq(self.limits.hi)
         with m.Else():
-            m.d.sync += self.result.eq(placed)
+            m.d.sync += self.result.eq(rounded)
         return m
 
     def _residual(self, m, sum_3, product):

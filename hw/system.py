@@ -25,7 +25,7 @@ class DmaRegisterFile(wiring.Component):
     -------
     host : In(RegisterBus)
     core : Out(RegisterBus)
-    load_start, store_start, clear : Out(1)
+    load_start, clear : Out(1)
     load_address, store_address : Out(64)
     load_bytes, store_words : Out(32)
     loading, storing : In(1)
@@ -36,7 +36,6 @@ class DmaRegisterFile(wiring.Component):
     host:          RegisterBusInterface
     core:          RegisterBusInterface
     load_start:    Signal
-    store_start:   Signal
     clear:         Signal
     load_address:  Signal
     store_address: Signal
@@ -48,13 +47,13 @@ class DmaRegisterFile(wiring.Component):
     store_failed:  Signal
     interrupt:     Signal
 
-    def __init__(self, *, beat_bytes: int):
-        self.beat_bytes = beat_bytes
+    def __init__(self, *, beat_bytes: int, address_bits: int):
+        self.beat_bytes   = beat_bytes
+        self.address_bits = address_bits
         super().__init__({
             "host":          In(RegisterBus()),
             "core":          Out(RegisterBus()),
             "load_start":    Out(1),
-            "store_start":   Out(1),
             "clear":         Out(1),
             "load_address":  Out(64),
             "store_address": Out(64),
@@ -70,8 +69,10 @@ class DmaRegisterFile(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         host, core = self.host, self.core
-        is_dma, ready, refused = Signal(), Signal(), Signal()
-        data = Signal(32)
+        is_dma  = Signal()
+        ready   = Signal()
+        refused = Signal()
+        data    = Signal(32)
         m.d.comb += [
             is_dma.eq(host.address[-1]),
             core.valid.eq(host.valid & ~is_dma & ~refused),
@@ -83,10 +84,13 @@ class DmaRegisterFile(wiring.Component):
         ]
         m.d.sync += ready.eq(host.valid & (is_dma | refused) & ~ready)
 
-        error, enable    = Signal(max(DmaError).bit_length()), Signal()
-        load_done, store_done, was_loading, was_storing = (
-            Signal(name=name) for name in ("load_done", "store_done", "was_loading",
-                                           "was_storing"))
+        error  = Signal(max(DmaError).bit_length())
+        enable = Signal()
+        load_done   = Signal()
+        store_done  = Signal()
+        was_loading = Signal()
+        was_storing = Signal()
+        cut_off     = Signal()
         status = Cat(self.loading, self.storing, load_done, store_done)
         assert len(status) == max(DmaStatus).bit_length()
         with m.Switch(host.address):
@@ -108,7 +112,7 @@ class DmaRegisterFile(wiring.Component):
         # A store that cannot be started must not make the accelerator send words.
         misplaced = Signal()
         m.d.comb += [
-            misplaced.eq((self.store_address & (self.beat_bytes - 1)) != 0),
+            misplaced.eq(self._misplaced(self.store_address, host.write_data)),
             refused.eq(host.write & (host.address == int(Register.READ_COUNT))
                        & (self.storing | misplaced)),
         ]
@@ -131,34 +135,41 @@ class DmaRegisterFile(wiring.Component):
                     with m.If(self.storing):
                         m.d.sync += error.eq(DmaError.BUSY)
                     with m.Elif(misplaced):
-                        m.d.sync += error.eq(DmaError.ALIGNMENT)
+                        m.d.sync += error.eq(DmaError.ADDRESS)
                     with m.Else():
-                        m.d.comb += self.store_start.eq(1)
-                        m.d.sync += store_done.eq(0)
+                        m.d.sync += [self.store_words.eq(host.write_data), store_done.eq(0)]
                 with m.Case(int(Register.CONTROL)):
                     m.d.comb += self.clear.eq((host.write_data & Control.CLEAR) != 0)
-        m.d.comb += self.store_words.eq(host.write_data)
-
         m.d.sync += [was_loading.eq(self.loading), was_storing.eq(self.storing)]
-        with m.If(was_loading & ~self.loading):
+        with m.If(was_loading & ~self.loading & ~cut_off):
             m.d.sync += load_done.eq(1)
-        with m.If(was_storing & ~self.storing):
+        with m.If(was_storing & ~self.storing & ~cut_off):
             m.d.sync += store_done.eq(1)
         with m.If(self.load_failed):
             m.d.sync += error.eq(DmaError.READ_RESPONSE)
         with m.If(self.store_failed):
             m.d.sync += error.eq(DmaError.WRITE_RESPONSE)
         with m.If(self.clear):
-            m.d.sync += [error.eq(DmaError.NONE), load_done.eq(0), store_done.eq(0)]
+            # A transfer that is cut off here ends without being done.
+            m.d.sync += [
+                error.eq(DmaError.NONE), load_done.eq(0), store_done.eq(0),
+                was_loading.eq(0), was_storing.eq(0), cut_off.eq(1),
+            ]
+        with m.Elif(~self.loading & ~self.storing):
+            m.d.sync += cut_off.eq(0)
         m.d.comb += self.interrupt.eq(enable & (load_done | store_done | (error != 0)))
         return m
 
+    def _misplaced(self, address, length):
+        return (((address & (self.beat_bytes - 1)) != 0) | (address[self.address_bits:] != 0)
+                | (length == 0))
+
     def _start_load(self, m, error, load_done):
-        aligned = ((self.host.write_data | self.load_address[:32]) & (self.beat_bytes - 1)) == 0
         with m.If(self.loading):
             m.d.sync += error.eq(DmaError.BUSY)
-        with m.Elif(~aligned):
-            m.d.sync += error.eq(DmaError.ALIGNMENT)
+        with m.Elif(self._misplaced(self.load_address, self.host.write_data)
+                    | ((self.host.write_data & (self.beat_bytes - 1)) != 0)):
+            m.d.sync += error.eq(DmaError.ADDRESS)
         with m.Else():
             m.d.comb += self.load_start.eq(1)
             m.d.sync += [self.load_bytes.eq(self.host.write_data), load_done.eq(0)]
@@ -214,7 +225,8 @@ class AxiSystem(wiring.Component):
 
         m.submodules.accelerator = core = Accelerator(config)
         m.submodules.bridge    = bridge    = AxiLiteBridge()
-        m.submodules.registers = registers = DmaRegisterFile(beat_bytes=beat_bytes)
+        m.submodules.registers = registers = DmaRegisterFile(
+            beat_bytes=beat_bytes, address_bits=self.address_bits)
         m.submodules.reader    = reader    = MemoryReader(
             address_bits=self.address_bits, data_bits=config.host_bits,
             burst_beats=self.burst_beats, outstanding=self.outstanding)
@@ -222,6 +234,8 @@ class AxiSystem(wiring.Component):
             address_bits=self.address_bits, data_bits=config.host_bits,
             burst_beats=self.burst_beats)
 
+        was_reading = Signal()
+        m.d.sync += was_reading.eq(core.reading)
         wiring.connect(m, host=wiring.flipped(self.control), bridge=bridge.axi)
         wiring.connect(m, bridge=bridge.bus, registers=registers.host)
         wiring.connect(m, registers=registers.core, accelerator=core.bus)
@@ -232,7 +246,8 @@ class AxiSystem(wiring.Component):
             reader.address.eq(registers.load_address),
             reader.beats.eq(registers.host.write_data >> (beat_bytes.bit_length() - 1)),
             reader.cancel.eq(registers.clear),
-            writer.start.eq(registers.store_start),
+            # When the accelerator has begun to read: it refuses a range outside the buffer.
+            writer.start.eq(core.reading & ~was_reading),
             writer.address.eq(registers.store_address),
             writer.beats.eq(registers.store_words * word_beats),
             writer.cancel.eq(registers.clear),

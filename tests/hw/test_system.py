@@ -278,10 +278,10 @@ def test_refusals(simulate):
 
     async def run(ctx):
         await host.load(ctx, bench.address + 4, 64)
-        assert await host.read(ctx, DmaRegister.DMA_ERROR) == DmaError.ALIGNMENT
+        assert await host.read(ctx, DmaRegister.DMA_ERROR) == DmaError.ADDRESS
         await host.write(ctx, Register.CONTROL, Control.CLEAR)
         await host.store(ctx, 20001, 0, 4)
-        assert await host.read(ctx, DmaRegister.DMA_ERROR) == DmaError.ALIGNMENT
+        assert await host.read(ctx, DmaRegister.DMA_ERROR) == DmaError.ADDRESS
         assert not await host.read(ctx, Register.STATUS) & Status.READING
         await host.write(ctx, Register.CONTROL, Control.CLEAR)
         await host.write(ctx, DmaRegister.LOAD_ADDRESS, bench.address)
