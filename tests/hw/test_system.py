@@ -36,7 +36,9 @@ async def until(ctx, condition, *fields):
 class Memory:
     """An AXI4 slave: one process per channel group, with random pauses."""
 
-    def __init__(self, dut, *, pause, seed=0):
+    def __init__(self, dut, *, pause, seed=0, data_first=False):
+        self.data_first = data_first
+        self.take_addresses = not data_first
         self.dut, self.axi, self.pause = dut, dut.memory, pause
         self.rng = random.Random(seed)
         self.bytes = bytearray([CANARY]) * MEMORY_BYTES
@@ -60,6 +62,8 @@ class Memory:
         valid, ready = getattr(axi, f"{channel}valid"), getattr(axi, f"{channel}ready")
         fields = [getattr(axi, channel + name) for name in ("addr", "len", "size", "burst")]
         while True:
+            while channel == "aw" and not self.take_addresses:
+                await ctx.tick()
             await self.wait(ctx)
             if ctx.get(valid):  # shown: must stay until it is taken
                 before = [ctx.get(field) for field in fields]
@@ -98,19 +102,36 @@ class Memory:
         self.write_queue = queue
         await self.addresses(ctx, "aw", queue)
 
+    async def data_beat(self, ctx):
+        """Take a beat of write data; what is shown must stay as it is."""
+        axi = self.axi
+        fields = axi.wdata, axi.wstrb, axi.wlast
+        while not ctx.get(axi.wvalid):
+            await ctx.tick()
+        before = [ctx.get(field) for field in fields]
+        while self.rng.random() < self.pause:
+            await ctx.tick()
+            assert ctx.get(axi.wvalid)
+            assert [ctx.get(field) for field in fields] == before
+        ctx.set(axi.wready, 1)
+        await ctx.tick()
+        ctx.set(axi.wready, 0)
+        return before
+
     async def write_data(self, ctx):
         axi, size = self.axi, self.dut.config.host_bits // 8
         while True:
+            # Data may come before their address: some slaves take the address only then.
+            ahead = await self.data_beat(ctx) if self.data_first else None
             while not getattr(self, "write_queue", None):
+                self.take_addresses = True
                 await ctx.tick()
             address, beats = self.write_queue.pop(0)
+            self.take_addresses = not self.data_first
             answer = Response.OKAY
             for beat in range(beats):
-                await self.wait(ctx)
-                ctx.set(axi.wready, 1)
-                data, strobe, last = await until(ctx, axi.wvalid, axi.wdata, axi.wstrb,
-                                                 axi.wlast)
-                ctx.set(axi.wready, 0)
+                data, strobe, last = ahead or await self.data_beat(ctx)
+                ahead = None
                 assert last == (beat == beats - 1)
                 place = address + beat * size
                 for byte in range(size):
@@ -183,10 +204,11 @@ class Host:
 class Bench:
     """A system with a program in memory, and what the program must leave behind."""
 
-    def __init__(self, seed, *, host_bits=64, pause=0.0, address=3000):
+    def __init__(self, seed, *, host_bits=64, pause=0.0, address=3000, data_first=False,
+                 **system):
         self.config = AcceleratorConfig(**_SMALL, host_bits=host_bits)
-        self.dut = AxiSystem(self.config, burst_beats=16, outstanding=2)
-        self.memory = Memory(self.dut, pause=pause, seed=seed)
+        self.dut = AxiSystem(self.config, **{"burst_beats": 16, "outstanding": 2, **system})
+        self.memory = Memory(self.dut, pause=pause, seed=seed, data_first=data_first)
         self.host = Host(self.dut)
         self.image = draw_image(np.random.default_rng(seed), self.config)
         self.address = address // (host_bits // 8) * (host_bits // 8)
@@ -218,9 +240,13 @@ class Bench:
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.5])
-@pytest.mark.parametrize("host_bits", [32, 64, 256])
-def test_load_run_store(simulate, host_bits, pause):
-    bench = Bench(1, host_bits=host_bits, pause=pause)
+@pytest.mark.parametrize(("host_bits", "system"), [
+    (32, {}), (64, {"burst_beats": 1}), (128, {"burst_beats": 256, "address_bits": 40}),
+    (256, {"outstanding": 1}),
+])
+@pytest.mark.parametrize("data_first", [False, True])
+def test_load_run_store(simulate, host_bits, system, pause, data_first):
+    bench = Bench(1, host_bits=host_bits, pause=pause, data_first=data_first, **system)
     simulate(bench.dut, bench.whole, background=bench.memory.benches, cycles=100_000)
     assert {kind for kind, _, _ in bench.memory.bursts} == {"ar", "aw"}
 
@@ -299,7 +325,42 @@ def test_refusals(simulate):
         assert await host.write(ctx, DmaRegister.STORE_ADDRESS, 1, strobe=0b0011) \
             == Response.SLVERR
         await host.read(ctx, 0x204, response=Response.SLVERR)
-        assert memory.bytes.count(CANARY) >= MEMORY_BYTES - len(bench.image)
+        await host.write(ctx, Register.READ_ADDRESS, 60)
+        await host.write(ctx, Register.READ_COUNT, 10)
+        assert await host.read(ctx, Register.ERROR) == ErrorCode.ACTIVATION_RANGE
+        await host.write(ctx, Register.CONTROL, Control.CLEAR)
+        for register in (DmaRegister.LOAD_BYTES, Register.READ_COUNT):
+            await host.write(ctx, register, 0)
+            assert await host.read(ctx, DmaRegister.DMA_ERROR) == DmaError.ADDRESS
+            await host.write(ctx, Register.CONTROL, Control.CLEAR)
+        await host.write(ctx, DmaRegister.LOAD_ADDRESS_HIGH, 1)
+        await host.write(ctx, DmaRegister.LOAD_BYTES, 64)
+        assert await host.read(ctx, DmaRegister.DMA_ERROR) == DmaError.ADDRESS
+        await host.write(ctx, DmaRegister.LOAD_ADDRESS_HIGH, 0)
+        await host.write(ctx, Register.CONTROL, Control.CLEAR)
+        want = bytearray([CANARY]) * MEMORY_BYTES
+        want[bench.address:bench.address + len(bench.image)] = bench.image
+        assert memory.bytes == want
         await bench.whole(ctx)
+
+
+def test_load_and_store_during_a_run(simulate):
+    """Transfers that are asked for while a program runs wait for its end."""
+    bench = Bench(6)
+    memory, host = bench.memory, bench.host
+
+    async def run(ctx):
+        await host.load(ctx, bench.address, len(bench.image))
+        await host.write(ctx, Register.CONTROL, Control.START)
+        await host.write(ctx, DmaRegister.STORE_ADDRESS, 20000)
+        await host.write(ctx, Register.READ_COUNT, 64)
+        await host.write(ctx, DmaRegister.LOAD_BYTES, len(bench.image))
+        assert await host.read(ctx, Register.STATUS) & Status.BUSY
+        assert not ctx.get(bench.dut.memory.awvalid | bench.dut.memory.arvalid)
+        await host.idle(ctx)
+        assert await host.read(ctx, Register.STATUS) & Status.DONE
+        assert memory.bytes[20000:20000 + len(bench.want)] == bench.want
+
+    simulate(bench.dut, run, background=memory.benches, cycles=100_000)
 
     simulate(bench.dut, run, background=memory.benches, cycles=100_000)
