@@ -105,6 +105,8 @@ def draw_network(
     drawing = _Drawing(rng, config, shapes={image: shape}, zero_points={image: zero})
     last = image
     for _ in range(blocks):
+        if rng.random() < 0.2:  # a tensor with several readers, and perhaps one with none
+            last = str(rng.choice(list(drawing.shapes)))
         choice = rng.random()
         if choice < 0.5 and config.residual:
             last = drawing.block(last)
@@ -115,6 +117,9 @@ def draw_network(
             last = drawing.convolution(last, kernel=(size, size), filters=int(rng.integers(1, 9)))
     if config.reduce and rng.random() < 0.7:
         last = drawing.add(last, "average_pool")
+        if rng.random() < 0.3:  # the padding of a map of one pixel
+            last = drawing.convolution(last, kernel=(3, 3), padding=(1, 1, 1, 1), stride=1,
+                                       filters=int(rng.integers(1, 9)))
         drawing.add(last, "linear", filters=int(rng.integers(1, 13)))
     scales = {name: TensorScale(1.0, zero) for name, zero in drawing.zero_points.items()}
     return IntegerNetwork("drawn", tuple(drawing.nodes), scales)

@@ -81,7 +81,7 @@ def check(network: IntegerNetwork, program: NetworkProgram, image: NDArray[np.in
         np.testing.assert_array_equal(found, expected[name], err_msg=name)
 
 
-@settings(derandomize=True, print_blob=True, database=None, deadline=None, max_examples=80)
+@settings(derandomize=True, print_blob=True, database=None, deadline=None, max_examples=150)
 @given(st.integers(0, 2**32 - 1))
 def test_drawn_networks(seed: int) -> None:
     rng = np.random.default_rng(seed)
