@@ -63,19 +63,24 @@ class ProcessingElement(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        acc   = Signal(signed(self.acc_bits))
-        minus = self.coefficient.sign
-        term  = Signal(signed(ACT_BITS + self.fmt.exponents - 1))
-        added = Signal(signed(self.acc_bits))  # wraps; the compiler proves that it need not
-        total = Signal(signed(self.acc_bits))
+        most     = self.fmt.exponents - 1  # the largest shift
+        acc      = Signal(signed(self.acc_bits))
+        minus    = Signal()
+        operand  = Signal(signed(ACT_BITS))
+        shifted  = Signal(signed(ACT_BITS + 2 * most))
+        added    = Signal(signed(self.acc_bits))  # wraps; the compiler proves that it need not
+        total    = Signal(signed(self.acc_bits))
 
+        # acc - (x << e) is acc + ~(x << e) + 1, and ~(x << e) is ~x shifted with ones following.
+        # The inversion before the shifter is eight bits wide instead of all; the 1 enters as a
+        # carry from a bit below the lowest, so that one carry chain both adds and subtracts.
+        m.d.comb += minus.eq(self.coefficient.valid & self.coefficient.sign)
         with m.If(self.coefficient.valid):
-            m.d.comb += term.eq(self.operand << self.coefficient.exponent)
-        # acc - term is acc + ~term + 1. The 1 enters as a carry, from a bit below the lowest, so
-        # that one carry chain both adds and subtracts.
-        operand = term ^ Mux(minus, -1, 0)
+            m.d.comb += operand.eq(self.operand ^ Mux(self.coefficient.sign, -1, 0))
         m.d.comb += [
-            added.eq((Cat(1, acc).as_signed() + Cat(minus, operand).as_signed()) >> 1),
+            shifted.eq(Cat(minus.replicate(most), operand).as_signed()
+                       << self.coefficient.exponent),
+            added.eq((Cat(1, acc).as_signed() + Cat(minus, shifted[most:]).as_signed()) >> 1),
             total.eq(added),
         ]
         if self.max_pool:

@@ -76,9 +76,10 @@ class NaiveElement(wiring.Component):
         return m
 
 
+@pytest.mark.parametrize("exponents", [1, 4, 8])
 @pytest.mark.parametrize("mistake", [False, True])
-def test_pe_is_multiply_accumulate(tmp_path, mistake):
-    pe = ProcessingElement(fmt=CoefficientFormat(4), acc_bits=12, max_pool=True)
+def test_pe_is_multiply_accumulate(tmp_path, mistake, exponents):
+    pe = ProcessingElement(fmt=CoefficientFormat(exponents), acc_bits=18, max_pool=True)
     result = yosys(tmp_path, {"gold": NaiveElement(pe, mistake=mistake), "gate": pe}, [
         "equiv_make gold gate both", "hierarchy -top both", "equiv_simple", "equiv_induct",
         "equiv_status",
