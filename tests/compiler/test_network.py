@@ -16,6 +16,7 @@ from smartdeal.compiler import (
     ProgramFormatError,
     compile_layer,
     compile_network,
+    container,
     segments,
 )
 from smartdeal.compiler import network as compilation
@@ -274,6 +275,20 @@ def test_file(network: IntegerNetwork, image: NDArray[np.int8]) -> None:
     with pytest.raises(ProgramFormatError, match=r"^holds a single layer; make a network with "
                                                  r"smartdeal compile$"):
         NetworkProgram.from_bytes(layer.to_bytes())
+
+
+def test_damaged_manifest(network: IntegerNetwork) -> None:
+    program = compile_network(network, CONFIG)
+    manifest, images = container.unpack(program.to_bytes())
+    for key in manifest:
+        for change in ({}, {key: None}):
+            wrong = {**{k: v for k, v in manifest.items() if k != key}, **change}
+            if key == "name" and change:
+                continue  # any value is a name
+            with pytest.raises(ProgramFormatError, match=r"^(manifest |holds a single layer)"):
+                NetworkProgram.from_bytes(container.pack(wrong, images))
+    with pytest.raises(ProgramFormatError, match=r"^manifest is wrong: 1 segments have 2 images"):
+        NetworkProgram.from_bytes(container.pack(manifest, images * 2))
 
 
 def test_wrong_operands(network: IntegerNetwork, image: NDArray[np.int8]) -> None:
