@@ -13,7 +13,7 @@ from torch import nn
 
 from smartdeal.golden.checkpoints import load_trained, noise_images, seeded_weights
 from smartdeal.golden.decompose import FormOptions, decompose
-from smartdeal.golden.fashion import CLASSES, calibration_images, sample_images
+from smartdeal.golden.fashion import CHECKPOINTS, CLASSES, calibration_images, sample_images
 from smartdeal.golden.formats import REQUANTISE
 from smartdeal.golden.graph import float_graph, run_float
 from smartdeal.golden.integer import evaluate, run_network
@@ -237,8 +237,9 @@ def test_convolution_bias_and_plain_normalisation_fold() -> None:
 @pytest.mark.parametrize(("form", "least"), [
     ("int8", 15), ("shift2", 15), ("smartdeal", 13), ("deepshift", 12),
 ])
-def test_trained_network_recognises_images(form: str, least: int) -> None:
-    model = build_network("resnet8")
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_trained_network_recognises_images(name: str, form: str, least: int) -> None:
+    model = build_network(name)
     load_trained(model)
     images, labels = sample_images()
     network = quantise_network(model, calibration_images(), form)
