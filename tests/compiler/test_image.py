@@ -52,7 +52,7 @@ def test_bad_images(seed: int) -> None:
 
 
 def test_messages() -> None:
-    config = AcceleratorConfig(host_bits=32)
+    config = AcceleratorConfig(host_bits=32, program_words=32)  # no room for another instruction
     image = draw_image(np.random.default_rng(0), config, layers=1)
     checksum = int.from_bytes(image[-12:-8], "little")
     cases = [
@@ -62,7 +62,7 @@ def test_messages() -> None:
         (image[:16] + b"\6" + image[17:], 16, "unknown section kind 0x6"),
         (image[:6] + b"\0" + image[7:], 16, "section PROGRAM must not stand in a data image"),
         (image[:20] + b"\377" + image[21:], 16,
-         "section PROGRAM must end at word 256 or before, not at 272"),
+         "section PROGRAM must end at word 32 or before, not at 272"),
         (image[:40], 40, "section PROGRAM needs 60 more bytes"),
         (image[:-16], len(image) - 16, "the image ends before its trailer"),
         (image[:-12] + b"\0" * 12, len(image) - 12,
