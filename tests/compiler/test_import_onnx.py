@@ -7,21 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
-onnx = pytest.importorskip("onnx")
-
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper  # noqa: E402
-from onnx.reference import ReferenceEvaluator  # noqa: E402
-
-from smartdeal.compiler.importers.errors import UnsupportedModel  # noqa: E402
-from smartdeal.compiler.importers.files import import_model  # noqa: E402
-from smartdeal.compiler.importers.onnx import import_onnx  # noqa: E402
-from smartdeal.golden.checkpoints import noise_images, seeded_weights  # noqa: E402
-from smartdeal.golden.graph import FloatGraph, float_graph  # noqa: E402
-from smartdeal.golden.networks import NetworkError, build_network  # noqa: E402
+from smartdeal.compiler.importers.errors import UnsupportedModel
+from smartdeal.compiler.importers.files import import_model
+from smartdeal.compiler.importers.onnx import import_onnx
+from smartdeal.golden.checkpoints import noise_images, seeded_weights
+from smartdeal.golden.graph import FloatGraph, float_graph
+from smartdeal.golden.networks import NetworkError, build_network
 
 torch.set_num_threads(1)
 
