@@ -14,6 +14,7 @@ from typing import Literal
 import cocotb_tools.config
 import find_libpython
 
+from smartdeal.golden.files import check_target
 from smartdeal.sim.errors import SimulationError, ToolError, WaveformError
 from smartdeal.sim.icarus import build_icarus
 from smartdeal.sim.job import Job, Result, read_results
@@ -75,7 +76,7 @@ def build_simulator(
     BuildError
         If the build fails.
     WaveformError
-        If ``waves`` ends otherwise.
+        If ``waves`` ends otherwise, or cannot be written.
     """
     check_tools(name, waves)
     if name == "icarus":
@@ -89,6 +90,12 @@ def check_tools(name: SimulatorName, waves: Path | None = None) -> None:
     """Raise early what :func:`build_simulator` would raise, as far as that is cheap."""
     if waves is not None and waves.suffix not in (".vcd", ".fst"):
         raise WaveformError(f"waveform file must end in .vcd or .fst, not {waves.name!r}")
+    if waves is not None:
+        try:
+            check_target(waves)
+        except OSError as error:
+            raise WaveformError(f"cannot write the waveform {waves}: {error.strerror}; "
+                                "choose another file") from None
     if name == "icarus":
         icarus()
     else:
@@ -114,7 +121,11 @@ def run_job(
     SimulationError
         If a rule of the ports was broken or the simulator ended early. The message has the reason,
         the seed and the log, which is kept.
+    WaveformError
+        If the simulator wrote no waveform.
     """
+    if simulator.waves is not None and simulator.waves.is_file():
+        simulator.waves.unlink()  # an old one must not pass for this run's
     folder = Path(tempfile.mkdtemp(prefix="smartdeal-"))
     job.save(folder)
     log, results = folder / "simulation.log", folder / "results.jsonl"
@@ -142,7 +153,15 @@ def run_job(
             f"{len(job.operations)} operations", seed=job.seed, log=log)
     values = read_results(lines, (folder / "results.bin").read_bytes())
     shutil.rmtree(folder)
+    _check_waves(simulator)
     return values
+
+
+def _check_waves(simulator: Simulator) -> None:
+    """Raise if the run left no waveform: Verilator says nothing when it cannot open the file."""
+    waves = simulator.waves
+    if waves is not None and not (waves.exists() and waves.stat().st_size):
+        raise WaveformError(f"{simulator.name} wrote no waveform to {waves}; choose another file")
 
 
 def _command(simulator: Simulator, folder: Path) -> list[str]:

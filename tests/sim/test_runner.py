@@ -1,5 +1,6 @@
 """Tools that are missing, builds that fail, and the cache."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import pytest
 
 from smartdeal.sim import cache, toolchain
 from smartdeal.sim.errors import BuildError, ToolError, WaveformError
-from smartdeal.sim.runner import build_simulator
+from smartdeal.sim.job import Job
+from smartdeal.sim.runner import Simulator, build_simulator, check_tools, run_job
 
 EMPTY = "module top(input clk, input rst, output x); assign x = clk & rst; endmodule\n"
 
@@ -65,6 +67,42 @@ def test_wrong_waveform() -> None:
     with pytest.raises(WaveformError,
                        match=r"^waveform file must end in .vcd or .fst, not 'x.txt'$"):
         build_simulator(EMPTY, "top", (), waves=Path("x.txt"))
+
+
+def test_waveform_where_none_can_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    waves = tmp_path / "file" / "x.vcd"
+    with pytest.raises(WaveformError, match=rf"^cannot write the waveform {re.escape(str(waves))}: "
+                                            "Not a directory; choose another file$"):
+        check_tools("verilator", waves)
+    (tmp_path / "folder.fst").mkdir()
+    with pytest.raises(WaveformError, match=r"folder\.fst: Is a directory; choose another file$"):
+        check_tools("verilator", tmp_path / "folder.fst")
+
+
+def test_waveform_folder_is_made(tmp_path: Path) -> None:
+    check_tools("verilator", tmp_path / "new" / "x.vcd")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def _idle_simulator(tmp_path: Path, waves: Path, *, writes: str = "") -> Simulator:
+    """Return what behaves as a simulator whose job has no operations."""
+    path = tmp_path / "simulator"
+    path.write_text('#!/bin/sh\nfolder=${1#+job=}\n: > "$folder/results.jsonl"\n'
+                    f': > "$folder/results.bin"\n{writes}\n')
+    path.chmod(0o755)
+    return Simulator("verilator", "top", path, waves)
+
+
+def test_missing_waveform_is_an_error(tmp_path: Path) -> None:
+    """An old file does not pass for a new one."""
+    waves = tmp_path / "x.vcd"
+    waves.write_text("old")
+    with pytest.raises(WaveformError, match=rf"^verilator wrote no waveform to "
+                                            rf"{re.escape(str(waves))}; choose another file$"):
+        run_job(_idle_simulator(tmp_path, waves), Job((), 64))
+    assert run_job(_idle_simulator(tmp_path, waves, writes='echo new > "$4"'), Job((), 64)) == []
+    assert waves.read_text() == "new\n"
 
 
 def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
