@@ -10,6 +10,7 @@ from rich.table import Table
 
 from smartdeal.cli.options import configuration_options
 from smartdeal.cli.output import console, stages, write_text
+from smartdeal.golden.files import check_target
 from smartdeal.hw.config import AcceleratorConfig
 
 if TYPE_CHECKING:  # what simulation needs takes seconds to import
@@ -69,6 +70,9 @@ def simulate(
         raise click.UsageError("--program needs exactly one --layer")
     if waves is not None and engine == "interpreter":
         raise click.UsageError("--waves needs --engine rtl")
+    for target in (program, json_file):  # now, not when hours of results are to be written
+        if target is not None:
+            check_target(target)
     if engine == "rtl":
         from smartdeal.sim.runner import check_tools
 
@@ -94,10 +98,6 @@ def simulate(
                                       programs=programs)
         except SimulationError as error:  # not the user's mistake but the hardware's
             raise WrongHardware(str(error)) from None
-    if program is not None:
-        programs[0].save(program)
-    if json_file is not None:
-        write_text(json_file, json.dumps(_as_json(reports, config, net, form), indent=2) + "\n")
     out = console()
     out.print(f"{net}, {form}, {config.rows}×{config.cols} array; {work.source}", soft_wrap=True)
     out.print(_table(reports))
@@ -105,6 +105,10 @@ def simulate(
         out.print(work.answer)
     good, verdict = _verdict(reports)
     out.print(verdict, soft_wrap=True)
+    if program is not None:
+        programs[0].save(program)
+    if json_file is not None:
+        write_text(json_file, json.dumps(_as_json(reports, config, net, form), indent=2) + "\n")
     return 0 if good else 1
 
 

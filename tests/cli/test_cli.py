@@ -1,5 +1,6 @@
 """The command: exit codes, messages of one line, files."""
 
+import errno
 import json
 import os
 import subprocess
@@ -189,6 +190,36 @@ def test_simulate_interpreter(run: Any, tmp_path: Path) -> None:
     assert "LAYER" in listing.out
     assert run("disasm", str(program), "--part", "9").err == (
         f"error: Invalid value for --part: {program} has 1 parts, numbered from 0\n")
+
+
+@pytest.mark.parametrize(("option", "suffix"), [("--json", "x.json"), ("--program", "x.sdp")])
+def test_output_is_tried_first(
+    run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, option: str, suffix: str,
+) -> None:
+    """No result is computed that could not be written; the message names the file asked for."""
+    def never(*arguments: object, **options: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(simulation, "simulate_layers", never)
+    (tmp_path / "file").write_text("")
+    target = tmp_path / "file" / suffix
+    outcome = run("simulate", "resnet8", "--layer", "fc", option, str(target))
+    assert (outcome.code, outcome.err) == (2, f"error: {target}: Not a directory\n")
+
+
+def test_results_are_shown_even_if_writing_fails(
+    run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:
+    def full(source: str, target: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), source)
+
+    monkeypatch.setattr(os, "replace", full)
+    outcome = run("simulate", "resnet8", "--layer", "fc", "--engine", "interpreter", *SMALL,
+                  "--json", str(tmp_path / "new" / "t.json"))
+    assert outcome.code == 2
+    assert "OK: 1 layer" in outcome.out
+    assert outcome.err == f"error: {tmp_path / 'new' / 't.json'}: No space left on device\n"
+    assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_disasm_of_something_else(run: Any, tmp_path: Path) -> None:
