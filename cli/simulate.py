@@ -1,6 +1,7 @@
 """``smartdeal simulate``: run a network's layers on the accelerator and compare everything."""
 
 import json
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from smartdeal.hw.config import AcceleratorConfig
 
 if TYPE_CHECKING:  # what simulation needs takes seconds to import
     from smartdeal.sim.simulate import LayerReport
+    from smartdeal.sim.workload import Workload
 
 __all__ = ["WrongHardware", "simulate"]
 
@@ -44,7 +46,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--form", default="smartdeal", show_default=True,
               help="Weight form: smartdeal, deepshift, shift2 or int8.")
 @click.option("--zero-fraction", type=float, default=0.0, show_default=True,
-              help="Fraction of each layer's vectors that are zeroed (smartdeal).")
+              help="Fraction of the weight vectors zeroed, in any form: in 3×3 and 1×1 layers, but "
+                   "not in the first layer nor the linear one.")
 @click.option("--weights", type=_FILE, metavar="FILE",
               help="Checkpoint with torchvision's parameter names, .pt, .pth or .npz.")
 @click.option("--engine", type=click.Choice(("rtl", "interpreter")), default="rtl",
@@ -101,6 +104,8 @@ def simulate(
     out = console()
     out.print(f"{net}, {form}, {config.rows}×{config.cols} array; {work.source}", soft_wrap=True)
     out.print(_table(reports))
+    for note in _notes(work, form, zero_fraction if layers else 0.0):
+        out.print(note, soft_wrap=True)
     if work.answer:
         out.print(work.answer)
     good, verdict = _verdict(reports)
@@ -108,7 +113,12 @@ def simulate(
     if program is not None:
         programs[0].save(program)
     if json_file is not None:
-        write_text(json_file, json.dumps(_as_json(reports, config, net, form), indent=2) + "\n")
+        run = {"network": net, "form": form, "zero_fraction": zero_fraction,
+               "weights": str(weights) if weights else None, "source": work.source,
+               "seed": seed, "engine": engine,
+               "simulator": simulator if engine == "rtl" else None, "idle": idle}
+        values = _as_json(run, reports, work, config)
+        write_text(json_file, json.dumps(values, indent=2) + "\n")
     return 0 if good else 1
 
 
@@ -138,6 +148,20 @@ def _table(reports: "list[LayerReport]") -> Table:
     return table
 
 
+def _notes(work: "Workload", form: str, zero_fraction: float) -> list[str]:
+    """Return what the table cannot show: layers that are not what the options ask for."""
+    notes = []
+    others = [item.layer.name for item, used in zip(work.layers, work.forms, strict=True)
+              if used not in (form, None)]
+    if others:
+        notes.append(f"{', '.join(others)}: int8, the smartdeal form has 3×3, 1×1 and linear "
+                     "layers")
+    if zero_fraction and work.whole:
+        notes.append(f"{', '.join(work.whole)}: --zero-fraction has no effect, it is for 3×3 and "
+                     "1×1 layers but the first and the linear one")
+    return notes
+
+
 def _verdict(reports: "list[LayerReport]") -> tuple[bool, str]:
     """Return whether all is equal, and the one line that says so."""
     total = sum(report.bytes_compared for report in reports)
@@ -147,7 +171,7 @@ def _verdict(reports: "list[LayerReport]") -> tuple[bool, str]:
         if not report.bit_exact:
             return False, (f"FAILED: {report.name} has {report.bytes_wrong:,} wrong bytes of "
                            f"{report.bytes_compared:,}")
-        if not report.cycle_exact:
+        if report.cycle_exact is False:
             return False, (f"FAILED: {report.name} counted {report.measured}, overhead "
                            f"{report.overhead}, but {report.predicted} was predicted")
     layers = f"{len(reports)} layer{'s' if len(reports) > 1 else ''}"
@@ -159,8 +183,10 @@ def _verdict(reports: "list[LayerReport]") -> tuple[bool, str]:
 
 
 def _as_json(
-    reports: "list[LayerReport]", config: AcceleratorConfig, net: str, form: str,
+    run: dict[str, Any], reports: "list[LayerReport]", work: "Workload",
+    config: AcceleratorConfig,
 ) -> dict[str, Any]:
+    """Return all that was found, after all that is needed to find it again."""
     def cycles(report: "LayerReport", measured: bool) -> dict[str, int] | None:
         values = report.measured if measured else report.predicted
         return values and {
@@ -168,14 +194,14 @@ def _as_json(
             "stall_residual": values.stall_residual, "overhead": values.overhead}
 
     return {
-        "network": net, "form": form, "configuration": config.as_dict(),
+        "version": metadata.version("smartdeal"), **run, "configuration": config.as_dict(),
         "equal": _verdict(reports)[0],
         "layers": [{
-            "name": report.name, "kind": report.kind, "macs": report.macs,
+            "name": report.name, "kind": report.kind, "form": used, "macs": report.macs,
             "nonzero_terms": report.nonzero_terms, "parts": report.parts,
             "cycles_rtl": cycles(report, True), "cycles_predicted": cycles(report, False),
             "bytes_compared": report.bytes_compared, "bytes_wrong": report.bytes_wrong,
             "bit_exact": report.bit_exact, "cycle_exact": report.cycle_exact,
             "failure": report.failure,
-        } for report in reports],
+        } for report, used in zip(reports, work.forms, strict=True)],
     }

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import fields, replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -185,11 +186,32 @@ def test_simulate_interpreter(run: Any, tmp_path: Path) -> None:
     assert values["equal"] is True
     assert values["layers"][0]["name"] == "fc"
     assert values["layers"][0]["macs"] == 640
+    assert values["layers"][0]["form"] == "smartdeal"
+    assert values["layers"][0]["cycle_exact"] is None
+    assert {name: values[name] for name in ("network", "form", "zero_fraction", "weights",
+                                            "engine", "simulator", "seed", "idle")} == {
+        "network": "resnet8", "form": "smartdeal", "zero_fraction": 0.0, "weights": None,
+        "engine": "interpreter", "simulator": None, "seed": 0, "idle": 0.0}
+    assert values["source"] == "trained weights, Fashion-MNIST image"
+    assert values["version"] == metadata.version("smartdeal")
     listing = run("disasm", str(program))
     assert listing.code == 0
     assert "LAYER" in listing.out
     assert run("disasm", str(program), "--part", "9").err == (
         f"error: Invalid value for --part: {program} has 1 parts, numbered from 0\n")
+
+
+def test_what_options_do_not_reach_is_said(run: Any, tmp_path: Path) -> None:
+    arguments = ("--engine", "interpreter", "--json", str(tmp_path / "t.json"), "--rows", "12")
+    outcome = run("simulate", "resnet18", "--layer", "conv1", "--layer", "maxpool", "--layer",
+                  "layer1.0.conv1", "--zero-fraction", "0.5", *arguments)
+    assert outcome.code == 0
+    assert outcome.out.splitlines()[-3:-1] == [
+        "conv1: int8, the smartdeal form has 3×3, 1×1 and linear layers",
+        "conv1, maxpool: --zero-fraction has no effect, it is for 3×3 and 1×1 layers but the first "
+        "and the linear one"]
+    values = json.loads((tmp_path / "t.json").read_text())
+    assert [layer["form"] for layer in values["layers"]] == ["int8", None, "smartdeal"]
 
 
 @pytest.mark.parametrize(("option", "suffix"), [("--json", "x.json"), ("--program", "x.sdp")])
