@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -127,6 +128,21 @@ def run_job(
     if simulator.waves is not None and simulator.waves.is_file():
         simulator.waves.unlink()  # an old one must not pass for this run's
     folder = Path(tempfile.mkdtemp(prefix="smartdeal-"))
+    try:
+        values = _run(simulator, job, folder, on_result)
+    except SimulationError:
+        raise
+    except BaseException:  # no log that anybody would read
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder)
+    _check_waves(simulator)
+    return values
+
+
+def _run(
+    simulator: Simulator, job: Job, folder: Path, on_result: Callable[[int], None] | None,
+) -> list[Result]:
     job.save(folder)
     log, results = folder / "simulation.log", folder / "results.jsonl"
     with log.open("w") as output:
@@ -144,6 +160,8 @@ def run_job(
         finally:
             process.kill()
             process.wait()
+    if process.returncode == -signal.SIGINT:  # Ctrl-C reaches the simulator too
+        raise KeyboardInterrupt
     lines = results.read_text().splitlines() if results.exists() else []
     if lines and (reason := json.loads(lines[-1]).get("failed")):
         raise SimulationError(reason, seed=job.seed, log=log)
@@ -151,10 +169,7 @@ def run_job(
         raise SimulationError(
             f"{simulator.name} ended with status {process.returncode} after {len(lines)} of "
             f"{len(job.operations)} operations", seed=job.seed, log=log)
-    values = read_results(lines, (folder / "results.bin").read_bytes())
-    shutil.rmtree(folder)
-    _check_waves(simulator)
-    return values
+    return read_results(lines, (folder / "results.bin").read_bytes())
 
 
 def _check_waves(simulator: Simulator) -> None:

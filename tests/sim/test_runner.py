@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from smartdeal.sim import cache, toolchain
-from smartdeal.sim.errors import BuildError, ToolError, WaveformError
-from smartdeal.sim.job import Job
+from smartdeal.sim import cache, toolchain, verilator
+from smartdeal.sim.errors import BuildError, SimulationError, ToolError, WaveformError
+from smartdeal.sim.job import Job, Wait
 from smartdeal.sim.runner import Simulator, build_simulator, check_tools, run_job
 
 EMPTY = "module top(input clk, input rst, output x); assign x = clk & rst; endmodule\n"
@@ -136,7 +136,60 @@ def test_cache_keeps_nothing_half_built(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
     with pytest.raises(BuildError, match=r"^no luck; see "):
         cache.cached("toy", "key", build)
-    assert not (tmp_path / "smartdeal" / "toy-key").exists()
+    kept, = (tmp_path / "smartdeal").iterdir()
+    assert kept.name.startswith("building-")
+    assert (kept / "x").exists()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_interrupted_build_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: type[BaseException],
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def build(folder: Path) -> None:
+        (folder / "x").write_text("half")
+        raise error
+
+    with pytest.raises(error):
+        cache.cached("toy", "key", build)
+    assert list((tmp_path / "smartdeal").iterdir()) == []
+
+
+def test_interrupted_tool_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A terminal sends Ctrl-C to the tools too: that is not a build that failed."""
+    root = tmp_path / "verilator"
+    (root / "bin").mkdir(parents=True)
+    (root / "bin" / "verilator_bin").write_text("#!/bin/sh\nkill -INT $$\n")
+    (root / "bin" / "verilator_bin").chmod(0o755)
+    monkeypatch.setattr(verilator, "verilator_root", lambda: root)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(KeyboardInterrupt):
+        build_simulator(EMPTY, "top", ("clk", "rst", "x"))
+    assert list((tmp_path / "cache" / "smartdeal").iterdir()) == []
+
+
+def test_interrupted_run_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    simulator = _idle_simulator(tmp_path, tmp_path / "x.vcd", writes="kill -INT $$")
+    with pytest.raises(KeyboardInterrupt):
+        run_job(simulator, Job((), 64))
+
+    def interrupt(done: int) -> None:
+        raise KeyboardInterrupt
+
+    simulator = _idle_simulator(tmp_path, tmp_path / "x.vcd", writes="exec sleep 60")
+    with pytest.raises(KeyboardInterrupt):
+        run_job(simulator, Job((), 64), on_result=interrupt)
+    assert [path.name for path in tmp_path.iterdir()] == ["simulator"]
+
+
+def test_failed_run_keeps_its_log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    simulator = _idle_simulator(tmp_path, tmp_path / "x.vcd", writes="echo why")
+    with pytest.raises(SimulationError, match=r"^verilator ended with status 0 after 0 of 1 ") as e:
+        run_job(simulator, Job((Wait(1),), 64))
+    assert e.value.log.read_text() == "why\n"
 
 
 def test_cache_second_builder_loses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
