@@ -1,6 +1,8 @@
 """``smartdeal simulate``: run a network's layers on the accelerator and compare everything."""
 
 import json
+import math
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +12,9 @@ from rich import box
 from rich.table import Table
 
 from smartdeal.cli.options import configuration_options
-from smartdeal.cli.output import console, stages, write_text
+from smartdeal.cli.output import console, fitting, stages, write_text
 from smartdeal.golden.files import check_target
+from smartdeal.golden.specs import NETWORKS
 from smartdeal.hw.config import AcceleratorConfig
 
 if TYPE_CHECKING:  # what simulation needs takes seconds to import
@@ -20,9 +23,9 @@ if TYPE_CHECKING:  # what simulation needs takes seconds to import
 
 __all__ = ["WrongHardware", "simulate"]
 
-_EPILOG = """\b
-NET is one of resnet8, resnet20, resnet18, resnet34 and resnet50. The exit code is 0 only if every
-byte and every cycle is equal, 1 if not, and 2 if something cannot be run.
+_EPILOG = f"""NET is one of {', '.join(NETWORKS)}. The exit code is 0 only if every byte and every
+cycle is equal, 1 if not, and 2 if something cannot be run.
+
 \b
 Examples:
   smartdeal simulate resnet8
@@ -34,6 +37,13 @@ Examples:
 
 class WrongHardware(Exception):
     """The hardware broke a rule of its ports, or hung: as bad as a wrong byte."""
+
+
+def _number(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    """Refuse what no range does: NaN is neither below nor above anything."""
+    if math.isnan(value):
+        raise click.BadParameter(f"{value} is not in the range 0<=x<1.", context, parameter)
+    return value
 
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -55,7 +65,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--sim", "simulator", type=click.Choice(("verilator", "icarus")),
               default="verilator", show_default=True, help="Simulator of the Verilog.")
 @click.option("--idle", type=click.FloatRange(0, 1, max_open=True), default=0.0,
-              show_default=True, help="Probability of an idle cycle on the host's streams.")
+              callback=_number, show_default=True,
+              help="Probability of an idle cycle on the host's streams.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
               help="Of seeded weights, images and idle cycles.")
 @click.option("--waves", type=_FILE, metavar="FILE", help="Write a waveform, .vcd or .fst.")
@@ -69,6 +80,7 @@ def simulate(
     seed: int, waves: Path | None, program: Path | None, json_file: Path | None,
 ) -> int:
     """Run the layers of NET bit by bit and cycle by cycle, and compare."""
+    layers = tuple(dict.fromkeys(layers))  # once is enough
     if program is not None and len(layers) != 1:
         raise click.UsageError("--program needs exactly one --layer")
     if waves is not None and engine == "interpreter":
@@ -103,11 +115,11 @@ def simulate(
             raise WrongHardware(str(error)) from None
     out = console()
     out.print(f"{net}, {form}, {config.rows}×{config.cols} array; {work.source}", soft_wrap=True)
-    out.print(_table(reports))
+    out.print(fitting(out, [_table(reports, narrow) for narrow in range(len(_DROPPED) + 1)]))
     for note in _notes(work, form, zero_fraction if layers else 0.0):
         out.print(note, soft_wrap=True)
     if work.answer:
-        out.print(work.answer)
+        out.print(work.answer, soft_wrap=True)
     good, verdict = _verdict(reports)
     out.print(verdict, soft_wrap=True)
     if program is not None:
@@ -122,29 +134,36 @@ def simulate(
     return 0 if good else 1
 
 
-def _table(reports: "list[LayerReport]") -> Table:
+#: Columns that a narrow terminal does without, the first one first.
+_DROPPED = ("non-zero\nterms", "MACs", "array\nbusy", "cycles\nin RTL")
+
+
+def _table(reports: "list[LayerReport]", narrow: int) -> Table:
+    """Return the table without the first ``narrow`` columns of :data:`_DROPPED`."""
     table = Table(show_footer=len(reports) > 1, box=box.SIMPLE_HEAD, show_edge=False,
                   collapse_padding=True)
     rtl = [report.measured for report in reports if report.measured is not None]
     predicted = sum(report.predicted.total for report in reports)
     measured = sum(cycles.total for cycles in rtl)
     busy = sum(report.predicted.busy for report in reports)
+    # Header, total, and what stands in a layer's row.
+    columns: list[tuple[str, str, Callable[[LayerReport], str]]] = [
+        ("MACs", f"{sum(report.macs for report in reports):,}", lambda r: f"{r.macs:,}"),
+        ("non-zero\nterms", f"{sum(report.nonzero_terms for report in reports):,}",
+         lambda r: f"{r.nonzero_terms:,}"),
+        ("cycles\nin RTL", f"{measured:,}" if rtl else "–",
+         lambda r: f"{r.measured.total:,}" if r.measured else "–"),
+        ("cycles\npredicted", f"{predicted:,}", lambda r: f"{r.predicted.total:,}"),
+        ("array\nbusy", f"{busy / predicted:.1%}", lambda r: f"{r.busy:.1%}"),
+    ]
+    columns = [column for column in columns if column[0] not in _DROPPED[:narrow]]
     table.add_column("layer", "total", no_wrap=True)
-    for name, footer in (
-        ("MACs", f"{sum(report.macs for report in reports):,}"),
-        ("non-zero\nterms", f"{sum(report.nonzero_terms for report in reports):,}"),
-        ("cycles\nin RTL", f"{measured:,}" if rtl else "–"),
-        ("cycles\npredicted", f"{predicted:,}"),
-        ("array\nbusy", f"{busy / predicted:.1%}"),
-    ):
+    for name, footer, _ in columns:
         table.add_column(name, footer, justify="right", no_wrap=True)
     table.add_column("bit-\nexact", "yes" if all(report.bit_exact for report in reports) else "NO")
     for report in reports:
-        cycles = report.measured
-        table.add_row(
-            report.name, f"{report.macs:,}", f"{report.nonzero_terms:,}",
-            f"{cycles.total:,}" if cycles else "–", f"{report.predicted.total:,}",
-            f"{report.busy:.1%}", "yes" if report.bit_exact else "NO")
+        table.add_row(report.name, *(value(report) for _, _, value in columns),
+                      "yes" if report.bit_exact else "NO")
     return table
 
 
@@ -176,10 +195,11 @@ def _verdict(reports: "list[LayerReport]") -> tuple[bool, str]:
                            f"{report.overhead}, but {report.predicted} was predicted")
     layers = f"{len(reports)} layer{'s' if len(reports) > 1 else ''}"
     if reports[0].measured is None:
-        return True, f"OK: {layers}, {total:,} bytes equal in integer network and interpreter"
+        return True, (f"OK: {layers}, all {total:,} bytes of the output regions equal in integer "
+                      "network and interpreter")
     cycles = sum(report.predicted.total for report in reports)
-    return True, (f"OK: {layers}, all {total:,} bytes equal in integer network, interpreter and "
-                  f"RTL, all {cycles:,} cycles as predicted")
+    return True, (f"OK: {layers}, all {total:,} bytes of the output regions equal in integer "
+                  f"network, interpreter and RTL, all {cycles:,} cycles as predicted")
 
 
 def _as_json(
