@@ -1,8 +1,11 @@
 """The command group, and what becomes of errors."""
 
+import errno
+import os
 import sys
 import traceback
 from importlib import metadata
+from typing import Any
 
 import click
 
@@ -16,7 +19,9 @@ from smartdeal.cli.simulate import WrongHardware, simulate
 __all__ = ["cli", "main"]
 
 #: Exit codes besides 0.
-_DIFFERENT, _USER_ERROR, _BUG, _INTERRUPTED = 1, 2, 3, 130
+_DIFFERENT, _USER_ERROR, _BUG, _INTERRUPTED, _CLOSED_PIPE = 1, 2, 3, 130, 141
+#: No place left, or none for writing: what a user can do something about.
+_NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 _EPILOG = """\b
 Examples:
@@ -27,13 +32,28 @@ Examples:
 """
 
 
-@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+class ClosedPipe(Exception):
+    """Whoever read the output wants no more of it, as ``head``."""
+
+
+class _Group(click.Group):
+    """A group that tells of a closed pipe: click would exit with 1, which means a wrong byte."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # here an error can still be reported
+            return result
+        except BrokenPipeError:
+            raise ClosedPipe from None
+
+
+@click.group(cls=_Group, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(metadata.version("smartdeal"), package_name="smartdeal")
-@click.option("--debug", is_flag=True, help="Show the traceback of an unexpected error.")
-@click.pass_context
-def cli(context: click.Context, debug: bool) -> None:
+@click.option("--debug", is_flag=True, expose_value=False,  # main looks for it
+              help="Show the traceback of an unexpected error.")
+def cli() -> None:
     """Generate multiplier-free DNN accelerators, and prove them on real layers."""
-    context.obj = {"debug": debug}
 
 
 for command in (generate, simulate, compile_command, run, disasm, config):
@@ -55,6 +75,9 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(error.format_message(), _USER_ERROR)
     except WrongHardware as error:
         _fail(str(error), _DIFFERENT)
+    except ClosedPipe:
+        _abandon_output()
+        sys.exit(_CLOSED_PIPE)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", _INTERRUPTED)
     except Exception as error:
@@ -67,6 +90,10 @@ def _report(error: Exception, *, debug: bool) -> None:
         _fail(str(error), _USER_ERROR)
     if isinstance(error, OSError) and error.filename is not None:
         _fail(f"{error.filename}: {error.strerror}", _USER_ERROR)
+    if isinstance(error, OSError) and error.errno in _NO_PLACE:
+        _abandon_output()
+        _fail(f"cannot write the output: {error.strerror}; write it elsewhere or make room",
+              _USER_ERROR)
     if isinstance(error, ModuleNotFoundError) and error.name is not None \
             and not error.name.startswith("smartdeal"):
         _fail(f"this needs the package {error.name}; install it with pip install "
@@ -75,6 +102,11 @@ def _report(error: Exception, *, debug: bool) -> None:
         traceback.print_exception(error)
     _fail(f"this is a bug in smartdeal: {type(error).__name__}: {error}"
           + ("" if debug else " (smartdeal --debug … shows where)"), _BUG)
+
+
+def _abandon_output() -> None:
+    """Send standard output nowhere, or Python would try again at its exit, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, code: int) -> None:

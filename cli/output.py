@@ -1,24 +1,47 @@
 """How the commands write files and speak to the terminal."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from smartdeal.golden.files import write_whole
 
-__all__ = ["Stages", "console", "stages", "write_text"]
+__all__ = ["Stages", "console", "fitting", "stages", "write_text"]
 
-#: Columns that a table may take in any case: a wrapped line is better than a cut number.
-_LEAST_WIDTH = 110
+#: What a file or a pipe takes: no terminal is there to wrap a line.
+_UNLIMITED = 1000
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Let the caller see that nobody reads on; rich would exit with 1."""
+        raise BrokenPipeError
 
 
 def console() -> Console:
     """Return the console for results: standard output, plain text if it is not a terminal."""
-    width = Console().width
-    return Console(highlight=False, width=max(width, _LEAST_WIDTH))
+    out = _Console(highlight=False)
+    if not out.is_terminal and "COLUMNS" not in os.environ:
+        out.width = _UNLIMITED
+    return out
+
+
+def fitting(out: Console, tables: Sequence[Table]) -> Table:
+    """Return the first table that fits in the console, or else the last one.
+
+    The console is made as wide as that one: a wrapped line is better than a cut number.
+    """
+    limit = out.width
+    out.width = _UNLIMITED
+    widths = [out.measure(table).maximum for table in tables]
+    chosen = next((i for i, width in enumerate(widths) if width <= limit), len(tables) - 1)
+    out.width = max(limit, widths[chosen])
+    return tables[chosen]
 
 
 def write_text(path: Path, text: str) -> None:

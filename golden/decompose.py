@@ -11,12 +11,19 @@ from smartdeal.golden.smartexchange import smartexchange
 from smartdeal.golden.terms import deepshift, int8, two_terms
 from smartdeal.golden.vectors import has_vectors, zero_vectors
 
-__all__ = ["FORMS", "FormError", "FormOptions", "decompose", "relative_error"]
+__all__ = ["FORMS", "FormError", "FormOptions", "decompose", "form_used", "relative_error"]
+
+
+def form_used(name: str, shape: tuple[int, ...]) -> str:
+    """Return the form that weights of shape (M, C, kh, kw) get when ``name`` is asked for.
+
+    The published form covers 3×3 and 1×1; other kernels become int8.
+    """
+    return "int8" if name == "smartdeal" and not has_vectors(shape) else name
 
 
 def _smartdeal(weights: NDArray[np.float64], options: FormOptions) -> Weights:
-    """Decompose what the published form covers, 3×3 and 1×1; other kernels become int8."""
-    form = smartexchange if has_vectors(weights.shape) else int8
+    form = int8 if form_used("smartdeal", weights.shape) == "int8" else smartexchange
     return form(weights, options)
 
 

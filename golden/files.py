@@ -1,10 +1,41 @@
 """Whole files or none."""
 
+import errno
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["write_whole"]
+__all__ = ["check_target", "write_whole"]
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let an :exc:`OSError` name the file that was asked for, not the one beside it."""
+    try:
+        yield
+    except FileExistsError:  # what stands where a folder should be
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def check_target(path: Path) -> None:
+    """Raise before the work what writing the file would raise after it; make its folder.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; the error names it.
+    """
+    with _naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        os.unlink(temporary)
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -13,17 +44,19 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises
     ------
     OSError
-        If the file cannot be written; what was there before is still there.
+        If the file cannot be written; the error names it, and what was there before is still
+        there.
     """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        # mkstemp makes private files; this is an ordinary one.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with _naming(path):
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            # mkstemp makes private files; this is an ordinary one.
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(temporary, 0o666 & ~mask)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise

@@ -43,7 +43,7 @@ from smartdeal.golden.requantise import (
 )
 
 __all__ = ["DEFAULT_FORM", "Form", "LayerCase", "Progress", "folded", "quantise_layer",
-           "quantise_network"]
+           "quantise_network", "spared"]
 
 #: Called with a layer's name when work on it begins.
 Progress = Callable[[str], None]
@@ -92,9 +92,7 @@ class _Choices:
             if not form:
                 raise FormError(f"{node.name}: no weight form is given for it; name one, or one "
                                 f"for all others as {DEFAULT_FORM!r}")
-        # As published the last layer is not pruned; nor is the first, whose few inputs all count.
-        spared = node.kind == "linear" or node.input == IntegerNetwork.IMAGE
-        default = 0.0 if spared else self.options.zero_fraction
+        default = 0.0 if spared(node.kind, node.input) else self.options.zero_fraction
         fraction = self.quantise.zero_fractions.get(node.name, default)
         return form, replace(self.options, zero_fraction=fraction)
 
@@ -106,6 +104,14 @@ class _Choices:
                 if name != DEFAULT_FORM and find_layer(graph, name) != name:
                     raise NetworkError(f"{graph.name}: layer {name!r} must be given as "
                                        f"{find_layer(graph, name)!r}")
+
+
+def spared(kind: str, source: str) -> bool:
+    """Return whether a layer of that kind, with that input tensor, keeps all its vectors.
+
+    As published the last layer is not pruned; nor is the first, whose few inputs all count.
+    """
+    return kind == "linear" or source == IntegerNetwork.IMAGE
 
 
 def folded(node: FloatNode) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

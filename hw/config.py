@@ -2,7 +2,7 @@
 
 import tomllib
 import zlib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -164,16 +164,16 @@ class AcceleratorConfig:
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some parameters changed. Unknown names raise :exc:`ConfigError`.
 
-        A new ``rows`` or ``cols`` makes the dependent choices anew unless they are given too.
+        A new ``rows`` or ``cols`` makes the choices that depend on them anew (``drain_lanes``,
+        ``activation_words``, ``basis``) unless they are given too. A basis that is off although
+        there are rows for it stays off.
         """
         self._check_names(changes)
-        if {"rows", "cols"} & changes.keys():
-            changes = {"drain_lanes": 0, "activation_words": 0, **changes}
-        return replace(self, **changes)
+        return type(self)(**self._kept(self.as_dict(), changes), **changes)
 
     @classmethod
     def from_toml(cls, path: Path, **overrides: Any) -> Self:
-        """Read a configuration file; ``overrides`` win over the file.
+        """Read a configuration file; ``overrides`` win over the file, as in :meth:`replace`.
 
         Raises
         ------
@@ -187,7 +187,21 @@ class AcceleratorConfig:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} is not a TOML file: {error}") from None
         cls._check_names(values)
-        return cls(**{**values, **overrides})
+        cls._check_names(overrides)
+        return cls(**cls._kept(values, overrides), **overrides)
+
+    @classmethod
+    def _kept(cls, values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+        """Return the values that neither are changed nor followed from one that is."""
+        gone = set(changes)
+        if {"rows", "cols"} & changes.keys():
+            gone |= {"drain_lanes", "activation_words"}
+        rows = values.get("rows", cls.rows)
+        off_by_choice = (values.get("basis") is False
+                         and not (isinstance(rows, int) and rows < BASIS_SIZE))
+        if "rows" in changes and not off_by_choice:
+            gone.add("basis")
+        return {name: value for name, value in values.items() if name not in gone}
 
     @classmethod
     def _check_names(cls, values: dict[str, Any]) -> None:

@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from smartdeal.sim.errors import BuildError
+
 __all__ = ["cache_folder", "cached", "content_key"]
 
 #: Builds kept; the least recently used go first. A build takes a few megabytes.
@@ -39,7 +41,7 @@ def cached(kind: str, key: str, build: Callable[[Path], None]) -> Path:
 
     ``build`` gets an empty folder. Only when it returns does the folder appear under its key, so
     an interrupted build leaves nothing behind, and of two builders at a time one wins. What
-    ``build`` raises goes through, and its folder stays for its log.
+    ``build`` raises goes through; only after a :exc:`BuildError` the folder stays, for its log.
     """
     folder = cache_folder()
     target = folder / f"{kind}-{key}"
@@ -47,15 +49,25 @@ def cached(kind: str, key: str, build: Callable[[Path], None]) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         _prune(folder)
         work = Path(tempfile.mkdtemp(prefix="building-", dir=folder))
-        build(work)
         try:
-            work.rename(target)
-        except OSError:  # someone else was faster
-            if not target.is_dir():
-                raise
+            build(work)
+            _publish(work, target)
+        except BuildError:
+            raise
+        except BaseException:  # Ctrl-C, a full disk
             shutil.rmtree(work, ignore_errors=True)
+            raise
     os.utime(target)
     return target
+
+
+def _publish(work: Path, target: Path) -> None:
+    try:
+        work.rename(target)
+    except OSError:  # someone else was faster
+        if not target.is_dir():
+            raise
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _prune(folder: Path) -> None:

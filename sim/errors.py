@@ -10,7 +10,7 @@ class ToolError(RuntimeError):
 
 
 class WaveformError(ValueError):
-    """A waveform file of a kind that no simulator writes."""
+    """A waveform file of a kind that no simulator writes, or in a place where none can be."""
 
 
 class BuildError(RuntimeError):

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from typing import Literal
 import cocotb_tools.config
 import find_libpython
 
+from smartdeal.golden.files import check_target
 from smartdeal.sim.errors import SimulationError, ToolError, WaveformError
 from smartdeal.sim.icarus import build_icarus
 from smartdeal.sim.job import Job, Result, read_results
@@ -75,7 +77,7 @@ def build_simulator(
     BuildError
         If the build fails.
     WaveformError
-        If ``waves`` ends otherwise.
+        If ``waves`` ends otherwise, or cannot be written.
     """
     check_tools(name, waves)
     if name == "icarus":
@@ -89,6 +91,12 @@ def check_tools(name: SimulatorName, waves: Path | None = None) -> None:
     """Raise early what :func:`build_simulator` would raise, as far as that is cheap."""
     if waves is not None and waves.suffix not in (".vcd", ".fst"):
         raise WaveformError(f"waveform file must end in .vcd or .fst, not {waves.name!r}")
+    if waves is not None:
+        try:
+            check_target(waves)
+        except OSError as error:
+            raise WaveformError(f"cannot write the waveform {waves}: {error.strerror}; "
+                                "choose another file") from None
     if name == "icarus":
         icarus()
     else:
@@ -114,8 +122,27 @@ def run_job(
     SimulationError
         If a rule of the ports was broken or the simulator ended early. The message has the reason,
         the seed and the log, which is kept.
+    WaveformError
+        If the simulator wrote no waveform.
     """
+    if simulator.waves is not None and simulator.waves.is_file():
+        simulator.waves.unlink()  # an old one must not pass for this run's
     folder = Path(tempfile.mkdtemp(prefix="smartdeal-"))
+    try:
+        values = _run(simulator, job, folder, on_result)
+    except SimulationError:
+        raise
+    except BaseException:  # no log that anybody would read
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder)
+    _check_waves(simulator)
+    return values
+
+
+def _run(
+    simulator: Simulator, job: Job, folder: Path, on_result: Callable[[int], None] | None,
+) -> list[Result]:
     job.save(folder)
     log, results = folder / "simulation.log", folder / "results.jsonl"
     with log.open("w") as output:
@@ -133,6 +160,8 @@ def run_job(
         finally:
             process.kill()
             process.wait()
+    if process.returncode == -signal.SIGINT:  # Ctrl-C reaches the simulator too
+        raise KeyboardInterrupt
     lines = results.read_text().splitlines() if results.exists() else []
     if lines and (reason := json.loads(lines[-1]).get("failed")):
         raise SimulationError(reason, seed=job.seed, log=log)
@@ -140,9 +169,14 @@ def run_job(
         raise SimulationError(
             f"{simulator.name} ended with status {process.returncode} after {len(lines)} of "
             f"{len(job.operations)} operations", seed=job.seed, log=log)
-    values = read_results(lines, (folder / "results.bin").read_bytes())
-    shutil.rmtree(folder)
-    return values
+    return read_results(lines, (folder / "results.bin").read_bytes())
+
+
+def _check_waves(simulator: Simulator) -> None:
+    """Raise if the run left no waveform: Verilator says nothing when it cannot open the file."""
+    waves = simulator.waves
+    if waves is not None and not (waves.exists() and waves.stat().st_size):
+        raise WaveformError(f"{simulator.name} wrote no waveform to {waves}; choose another file")
 
 
 def _command(simulator: Simulator, folder: Path) -> list[str]:

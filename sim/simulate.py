@@ -97,10 +97,10 @@ class LayerReport:
         return self.bytes_wrong == 0 and not self.failure
 
     @property
-    def cycle_exact(self) -> bool:
-        """Whether every counter is as predicted; true without hardware."""
+    def cycle_exact(self) -> bool | None:
+        """Whether every counter is as predicted; None without hardware."""
         if self.measured is None:
-            return not self.failure
+            return None
         return self.measured == self.predicted and self.overhead == self.predicted.overhead
 
     @property

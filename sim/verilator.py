@@ -7,6 +7,7 @@ are visible to the bench, so that everything else can be optimised.
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -148,5 +149,7 @@ def _run(command: list[str], what: str, log: Path) -> None:
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     with log.open("a") as file:
         file.write(f"$ {' '.join(command)}\n{result.stdout}")
+    if result.returncode == -signal.SIGINT:  # Ctrl-C reaches the tools too: no build failed
+        raise KeyboardInterrupt
     if result.returncode:
         raise BuildError(what, log)

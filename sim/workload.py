@@ -7,12 +7,14 @@ from pathlib import Path
 from torch import Tensor
 
 from smartdeal.golden.checkpoints import load_trained, load_weights, noise_images, seeded_weights
+from smartdeal.golden.decompose import form_used
 from smartdeal.golden.fashion import CHECKPOINTS, CLASSES, calibration_images, sample_images
 from smartdeal.golden.integer import run_network
-from smartdeal.golden.layers import IntegerNetwork
+from smartdeal.golden.layers import IntegerNetwork, IntegerNode
 from smartdeal.golden.networks import ResNet, build_network
 from smartdeal.golden.options import FormOptions
-from smartdeal.golden.quantise import quantise_layer, quantise_network
+from smartdeal.golden.quantise import quantise_layer, quantise_network, spared
+from smartdeal.golden.vectors import has_vectors
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.sim.simulate import LayerWork
 
@@ -30,12 +32,18 @@ class Workload:
     layers : tuple of LayerWork
     source : str
         Where weights and activations come from.
+    forms : tuple of str or None
+        The weight form of each layer; None where it has no weights.
+    whole : tuple of str
+        Names of the layers of which a zero fraction zeroes nothing.
     answer : str
         What the integer network says about the image, if it is a real one and all layers run.
     """
 
     layers: tuple[LayerWork, ...]
     source: str
+    forms: tuple[str | None, ...]
+    whole: tuple[str, ...]
     answer: str = ""
 
 
@@ -66,6 +74,16 @@ def default_images(model: ResNet, seed: int) -> Tensor:
     if model.name in CHECKPOINTS:
         return calibration_images()
     return noise_images(model.spec.input_shape, _NOISE_IMAGES, seed)
+
+
+def _form(node: IntegerNode, form: str) -> str | None:
+    return None if node.layer.weights is None else form_used(form, node.layer.weights.shape)
+
+
+def _whole(nodes: Sequence[IntegerNode]) -> tuple[str, ...]:
+    return tuple(node.layer.name for node in nodes
+                 if node.layer.weights is None or spared(node.layer.kind, node.input)
+                 or not has_vectors(node.layer.weights.shape))
 
 
 def prepare(
@@ -106,13 +124,15 @@ def prepare(
     calibration = default_images(model, seed)
     source += ", Fashion-MNIST image" if network in CHECKPOINTS else ", seeded image"
     if layers:
-        work = []
+        cases = []
         for name in layers:
             if progress is not None:
                 progress(name)
-            case = quantise_layer(model, name, calibration, form, options, config.sum_bits)
-            work.append(LayerWork(case.node.layer, case.x, case.residual))
-        return Workload(tuple(work), source)
+            cases.append(quantise_layer(model, name, calibration, form, options, config.sum_bits))
+        nodes = [case.node for case in cases]
+        return Workload(
+            tuple(LayerWork(case.node.layer, case.x, case.residual) for case in cases), source,
+            tuple(_form(node, form) for node in nodes), _whole(nodes))
     integer = quantise_network(model, calibration, form, options, config.sum_bits, progress)
     images, labels = sample_images() if network in CHECKPOINTS else (calibration, [])
     image = integer.scales[IntegerNetwork.IMAGE].quantise(images[0].numpy())
@@ -124,4 +144,5 @@ def prepare(
     return Workload(tuple(
         LayerWork(node.layer, tensors[node.input],
                   tensors[node.residual] if node.residual is not None else None)
-        for node in integer.nodes), source, answer)
+        for node in integer.nodes), source,
+        tuple(_form(node, form) for node in integer.nodes), _whole(integer.nodes), answer)

@@ -1,12 +1,15 @@
 """The command: exit codes, messages of one line, files."""
 
+import errno
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
 from dataclasses import fields, replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,15 @@ def test_help_has_examples(run: Any, name: str) -> None:
     outcome = run(name, "--help")
     assert outcome.code == 0
     assert f"\n    smartdeal {name} " in outcome.out
+
+
+def test_help_names_the_networks_without_torch() -> None:
+    program = ("import sys\nfrom smartdeal.cli.main import main\n"
+               "try:\n    main(['simulate', '--help'])\nexcept SystemExit:\n"
+               "    sys.exit('torch' in sys.modules)")
+    text = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True,
+                          text=True).stdout
+    assert f"NET is one of {', '.join(NETWORKS)}." in " ".join(text.split())
 
 
 def test_help_of_the_group(run: Any) -> None:
@@ -65,6 +77,8 @@ def test_version(run: Any) -> None:
      "zero_fraction must be at least 0 and less than 1, not 1.0"),
     (("simulate", "resnet8", "--weights", "no-such.pt"),
      "cannot read weights no-such.pt: No such file or directory"),
+    (("simulate", "resnet8", "--idle", "nan"),
+     "Invalid value for '--idle': nan is not in the range 0<=x<1."),
     (("simulate", "resnet8", "--program", "x.sdp"), "--program needs exactly one --layer"),
     (("simulate", "resnet8", "--engine", "interpreter", "--waves", "x.vcd"),
      "--waves needs --engine rtl"),
@@ -180,16 +194,121 @@ def test_simulate_interpreter(run: Any, tmp_path: Path) -> None:
                   "--json", str(table), "--program", str(program))
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.out.splitlines()[-1] == (
-        "OK: 1 layer, 80 bytes equal in integer network and interpreter")
+        "OK: 1 layer, all 80 bytes of the output regions equal in integer network and "
+        "interpreter")
     values = json.loads(table.read_text())
     assert values["equal"] is True
     assert values["layers"][0]["name"] == "fc"
     assert values["layers"][0]["macs"] == 640
+    assert values["layers"][0]["form"] == "smartdeal"
+    assert values["layers"][0]["cycle_exact"] is None
+    assert {name: values[name] for name in ("network", "form", "zero_fraction", "weights",
+                                            "engine", "simulator", "seed", "idle")} == {
+        "network": "resnet8", "form": "smartdeal", "zero_fraction": 0.0, "weights": None,
+        "engine": "interpreter", "simulator": None, "seed": 0, "idle": 0.0}
+    assert values["source"] == "trained weights, Fashion-MNIST image"
+    assert values["version"] == metadata.version("smartdeal")
     listing = run("disasm", str(program))
     assert listing.code == 0
     assert "LAYER" in listing.out
     assert run("disasm", str(program), "--part", "9").err == (
         f"error: Invalid value for --part: {program} has 1 part, numbered from 0\n")
+
+
+def test_what_options_do_not_reach_is_said(run: Any, tmp_path: Path) -> None:
+    arguments = ("--engine", "interpreter", "--json", str(tmp_path / "t.json"), "--rows", "12")
+    outcome = run("simulate", "resnet18", "--layer", "conv1", "--layer", "maxpool", "--layer",
+                  "layer1.0.conv1", "--zero-fraction", "0.5", *arguments)
+    assert outcome.code == 0
+    assert outcome.out.splitlines()[-3:-1] == [
+        "conv1: int8, the smartdeal form has 3×3, 1×1 and linear layers",
+        "conv1, maxpool: --zero-fraction has no effect, it is for 3×3 and 1×1 layers but the first "
+        "and the linear one"]
+    values = json.loads((tmp_path / "t.json").read_text())
+    assert [layer["form"] for layer in values["layers"]] == ["int8", None, "smartdeal"]
+
+
+@pytest.mark.parametrize(("option", "suffix"), [("--json", "x.json"), ("--program", "x.sdp")])
+def test_output_is_tried_first(
+    run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, option: str, suffix: str,
+) -> None:
+    """No result is computed that could not be written; the message names the file asked for."""
+    def never(*arguments: object, **options: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(simulation, "simulate_layers", never)
+    (tmp_path / "file").write_text("")
+    target = tmp_path / "file" / suffix
+    outcome = run("simulate", "resnet8", "--layer", "fc", option, str(target))
+    assert (outcome.code, outcome.err) == (2, f"error: {target}: Not a directory\n")
+
+
+def test_results_are_shown_even_if_writing_fails(
+    run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:
+    def full(source: str, target: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), source)
+
+    monkeypatch.setattr(os, "replace", full)
+    outcome = run("simulate", "resnet8", "--layer", "fc", "--engine", "interpreter", *SMALL,
+                  "--json", str(tmp_path / "new" / "t.json"))
+    assert outcome.code == 2
+    assert "OK: 1 layer" in outcome.out
+    assert outcome.err == f"error: {tmp_path / 'new' / 't.json'}: No space left on device\n"
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_layer_given_twice_runs_once(run: Any) -> None:
+    outcome = run("simulate", "resnet8", "--layer", "fc", "--layer", "fc", "--engine",
+                  "interpreter", *SMALL)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.splitlines()[-1].startswith("OK: 1 layer, ")
+
+
+@pytest.mark.parametrize("columns", [None, 200, 60, 50, 20])
+def test_table_drops_columns_but_cuts_nothing(
+    run: Any, monkeypatch: pytest.MonkeyPatch, columns: int | None,
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", str(columns))
+    outcome = run("simulate", "resnet8", "--layer", "layer3.0.downsample.0", "--layer", "fc",
+                  "--engine", "interpreter", *SMALL)
+    assert outcome.code == 0
+    rows = [line.rstrip() for line in outcome.out.splitlines()[1:-1]]
+    first, = (row for row in rows if row.lstrip().startswith("layer3.0.downsample.0"))
+    assert first.endswith("yes")
+    assert "…" not in outcome.out
+    assert ("100,352" in first) is (columns in (None, 200))  # MACs
+    if columns and columns >= 50:
+        assert max(map(len, rows)) <= columns
+
+
+def _command(arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a shell; SMARTDEAL stands for it."""
+    command = f"{shlex.quote(sys.executable)} -c 'from smartdeal.cli import main; main()'"
+    return subprocess.run(["bash", "-c", "set -o pipefail; "
+                           + arguments.replace("SMARTDEAL", command)],
+                          capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("arguments", [
+    "config", "simulate --help",
+    "simulate resnet8 --layer fc --engine interpreter --rows 6 --cols 8"])
+def test_full_output(arguments: str) -> None:
+    result = _command(f"SMARTDEAL {arguments} > /dev/full")
+    assert (result.returncode, result.stderr) == (
+        2, "error: cannot write the output: No space left on device; write it elsewhere or make "
+           "room\n")
+
+
+@pytest.mark.parametrize("arguments", [
+    "config", "simulate resnet8 --layer fc --engine interpreter --rows 6 --cols 8"])
+def test_closed_pipe(arguments: str) -> None:
+    """As of a command that the signal ends: nothing is said."""
+    result = _command(f"SMARTDEAL {arguments} | true")
+    assert (result.returncode, result.stderr) == (141, "")
 
 
 def test_disasm_of_something_else(run: Any, tmp_path: Path) -> None:

@@ -84,6 +84,22 @@ def test_replace_chooses_anew() -> None:
         config.replace(columns=4)
 
 
+def test_replace_chooses_the_basis_anew() -> None:
+    config = AcceleratorConfig()
+    assert config.replace(rows=2) == AcceleratorConfig(rows=2)
+    assert config.replace(rows=2).replace(rows=12) == config
+    with pytest.raises(ConfigError, match=r"^rows must be at least 3 with the basis stage"):
+        config.replace(rows=2, basis=True)
+
+
+def test_replace_keeps_a_basis_off() -> None:
+    """Somebody's wish, unless there are too few rows for one."""
+    config = AcceleratorConfig(basis=False)
+    assert config.replace(rows=24).basis is False
+    assert config.replace(cols=8).basis is False
+    assert config.replace(rows=24, basis=True).basis is True
+
+
 def test_frozen() -> None:
     name = "rows"
     with pytest.raises(FrozenInstanceError):
@@ -95,6 +111,23 @@ def test_toml(tmp_path: Path) -> None:
     path.write_text("rows = 9\ncols = 8\nmax_pool = false\n")
     assert AcceleratorConfig.from_toml(path) == AcceleratorConfig(rows=9, cols=8, max_pool=False)
     assert AcceleratorConfig.from_toml(path, rows=6).rows == 6
+
+
+@pytest.mark.parametrize("changes", [
+    {"rows": 2}, {"cols": 10}, {"rows": 5, "cols": 7}, {"cols": 10, "drain_lanes": 5},
+    {"rows": 16, "cols": 32, "activation_words": 64, "basis": False}, {"host_bits": 32},
+    {"drain_lanes": 8},
+])
+def test_overrides_of_a_whole_file(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """A file that holds every value can be overridden as the defaults can."""
+    path = tmp_path / "c.toml"
+    path.write_text("".join(f"{name} = {str(value).lower()}\n"
+                            for name, value in AcceleratorConfig().as_dict().items()))
+    assert AcceleratorConfig.from_toml(path) == AcceleratorConfig()
+    assert AcceleratorConfig.from_toml(path, **changes) == AcceleratorConfig(**changes)
+    assert AcceleratorConfig().replace(**changes) == AcceleratorConfig(**changes)
+    path.write_text("basis = false\nrows = 12\n")
+    assert AcceleratorConfig.from_toml(path, rows=6).basis is False
 
 
 @pytest.mark.parametrize(("text", "message"), [
