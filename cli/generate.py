@@ -7,7 +7,7 @@ import click
 
 from smartdeal.cli.options import configuration_options
 from smartdeal.cli.output import stages, write_text
-from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.config import DRAIN_TARGET_CYCLES, AcceleratorConfig
 
 if TYPE_CHECKING:
     from smartdeal.hw.description import Interface
@@ -45,3 +45,13 @@ def generate(config: AcceleratorConfig, output: Path, name: str, interface: "Int
         path = output / f"{name}.{suffix}"
         write_text(path, text)
         click.echo(f"{path}: {text.count(chr(10)):,} lines")
+    click.echo(_lanes(config))
+
+
+def _lanes(config: AcceleratorConfig) -> str:
+    """Return how the array is read out: every lane is hardware of its own."""
+    text = f"{config.drain_lanes} read-out lane{'s' if config.drain_lanes > 1 else ''}"
+    if config.drain_lanes == config.cols == config.replace(drain_lanes=0).drain_lanes:
+        text += (f": cols = {config.cols} has no smaller divisor that drains in "
+                 f"{DRAIN_TARGET_CYCLES} cycles")
+    return text

@@ -20,16 +20,18 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PARALLEL = "module."
 #: A counter that inference does not need; old checkpoints lack it.
 _COUNTER = "num_batches_tracked"
+#: What a normalisation takes the root of.
+_VARIANCE = "running_var"
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
+    except OSError:
         raise
-    except Exception as error:  # torch documents no closed list
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NetworkError(f"{path} is not a checkpoint of plain tensors: {reason}") from None
+    except Exception:  # torch documents no closed list, and its texts may be a bare number
+        raise NetworkError(f"{path} must be a checkpoint of plain tensors; write it with "
+                           "torch.save(model.state_dict(), ...)") from None
     for key in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -58,7 +60,7 @@ def _first(what: str, names: list[str]) -> list[str]:
 
 
 def _check(model: ResNet, path: Path, state: dict[str, Tensor]) -> None:
-    """Raise if parameters are missing, unexpected, of another shape, or not finite."""
+    """Raise if parameters are missing, unexpected, of another shape, or of impossible values."""
     wanted = _shapes(model)
     missing = [n for n in wanted if n not in state and not n.endswith(_COUNTER)]
     unexpected = [n for n in state if n not in wanted]
@@ -73,6 +75,10 @@ def _check(model: ResNet, path: Path, state: dict[str, Tensor]) -> None:
             raise NetworkError(f"{path}: {name} must be finite, but "
                                f"{int((~torch.isfinite(value)).sum())} of {value.numel()} "
                                f"values are not")
+        if name.endswith(_VARIANCE) and (value < 0).any():
+            raise NetworkError(f"{path}: {name} must not be negative, but {int((value < 0).sum())} "
+                               f"of {value.numel()} values are; use a checkpoint of a trained "
+                               f"network")
 
 
 def load_weights(model: ResNet, path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from smartdeal.golden.formats import BASIS_SIZE, CoefficientFormat
 
-__all__ = ["AcceleratorConfig", "ConfigError"]
+__all__ = ["DRAIN_TARGET_CYCLES", "AcceleratorConfig", "ConfigError"]
 
 
 class ConfigError(ValueError):
@@ -33,7 +33,8 @@ _RANGES: dict[str, tuple[int, int, str]] = {
 
 _HOST_BITS = (32, 64, 128, 256)
 _DEFAULT_ACTIVATION_BYTES = 512 * 1024
-_DRAIN_TARGET_CYCLES = 64
+#: Cycles of a read-out that the choice of ``drain_lanes`` aims at.
+DRAIN_TARGET_CYCLES = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +126,7 @@ class AcceleratorConfig:
 
     def _chosen_lanes(self) -> int:
         for lanes in range(1, self.cols):
-            if self.cols % lanes == 0 and self.rows * self.cols // lanes <= _DRAIN_TARGET_CYCLES:
+            if self.cols % lanes == 0 and self.rows * self.cols // lanes <= DRAIN_TARGET_CYCLES:
                 return lanes
         return self.cols
 

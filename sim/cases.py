@@ -13,15 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smartdeal.compiler import CompileError, Program, compile_layer
+from smartdeal.compiler.image import Section, pack_activations, write_image
 from smartdeal.golden.formats import ACT_MAX, ACT_MIN, BASIS_MAX, BASIS_SIZE, REQUANTISE
 from smartdeal.golden.forms import BasisWeights, TermWeights, Weights
 from smartdeal.golden.layers import IntegerLayer, LayerKind, Requantisation
 from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.isa import SectionKind
 from smartdeal.sim.bad_images import bad_images
 from smartdeal.sim.crafted import draw_image
 
-__all__ = ["FORMS", "Case", "Form", "bad_images", "draw_case", "draw_config", "draw_image",
-           "draw_layer", "draw_operands", "tighten"]
+__all__ = ["FORMS", "Case", "Form", "bad_images", "draw_buffer", "draw_case", "draw_config",
+           "draw_image", "draw_layer", "draw_operands", "tighten"]
 
 #: What a drawn layer computes, and with which weights.
 Form = Literal["terms", "kernel", "channel", "linear", "max_pool", "average_pool"]
@@ -272,6 +274,13 @@ def draw_case(
             return Case(layer, program, *draw_operands(rng, layer))
         problem = f"the last one took {program.steps} steps, at most {max_steps} were wanted"
     raise RuntimeError(f"no layer of {_TRIES} fits {config}: {problem}")
+
+
+def draw_buffer(rng: np.random.Generator, config: AcceleratorConfig) -> bytes:
+    """Draw a data image that fills the activation buffer, so that nothing in it is zero by luck."""
+    data = rng.integers(ACT_MIN, ACT_MAX + 1, config.activation_bytes).astype(np.int8)
+    section = Section(SectionKind.ACTIVATIONS, 0, pack_activations(data, config))
+    return write_image(config, [section], program=False)
 
 
 def tighten(

@@ -114,6 +114,7 @@ def simulate_layers(
     work: Sequence[LayerWork], config: AcceleratorConfig, *, engine: Engine = "rtl",
     simulator: SimulatorName = "verilator", waves: Path | None = None, idle: float = 0.0,
     seed: int = 0, progress: Progress | None = None, programs: list[Program] | None = None,
+    before: bytes = b"",
 ) -> list[LayerReport]:
     """Run layers, all in one simulator, and compare what comes out.
 
@@ -134,6 +135,8 @@ def simulate_layers(
     progress : callable, optional
     programs : list of Program, optional
         Receives the compiled layers.
+    before : bytes
+        Images that interpreter and hardware load first.
 
     Raises
     ------
@@ -152,7 +155,7 @@ def simulate_layers(
         programs += compiled
     predicted = [[predict(part.image, config) for part in program.parts] for program in compiled]
     if engine == "interpreter":
-        expected = _interpret(work, compiled, config, tell)
+        expected = _interpret(work, compiled, config, tell, before)
         return [_report(item, program, cycles, regions, None)
                 for item, program, cycles, regions
                 in zip(work, compiled, predicted, expected, strict=True)]
@@ -161,7 +164,7 @@ def simulate_layers(
         tell("build", 0.0)
         built = accelerator_simulator(config, name=simulator, waves=waves)
         tell("build", 1.0)
-        host = _host(work, compiled, predicted, config)
+        host = _host(work, compiled, predicted, config, before)
         costs = list(accumulate(operation_cost(o, config) for o in host.operations))
         results = run_job(built, host.job(idle=idle, seed=seed), on_result=lambda done: tell(
             "simulate", costs[done - 1] / costs[-1] if done else 0.0))
@@ -172,7 +175,7 @@ def simulate_layers(
     # The interpreter computes while the simulator does: both cores are in use.
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(hardware)
-        expected = _interpret(work, compiled, config, tell)
+        expected = _interpret(work, compiled, config, tell, before)
         outcomes = running.result()
     return [_report(*row) for row in zip(work, compiled, predicted, expected, outcomes,
                                          strict=True)]
@@ -180,10 +183,11 @@ def simulate_layers(
 
 def _interpret(
     work: Sequence[LayerWork], programs: Sequence[Program], config: AcceleratorConfig,
-    tell: Progress,
+    tell: Progress, before: bytes,
 ) -> list[list[bytes]]:
     """Return the output regions of every part, by the interpreter."""
     interpreter = Interpreter(config)
+    interpreter.load(before)
     total = sum(program.steps for program in programs)
     done = 0
     regions: list[list[bytes]] = []
@@ -202,9 +206,11 @@ def _interpret(
 
 def _host(
     work: Sequence[LayerWork], programs: Sequence[Program],
-    predicted: Sequence[Sequence[Cycles]], config: AcceleratorConfig,
+    predicted: Sequence[Sequence[Cycles]], config: AcceleratorConfig, before: bytes,
 ) -> Host:
     host = Host(config)
+    if before:
+        host.load(before)
     for item, program, cycles in zip(work, programs, predicted, strict=True):
         for part, expected in zip(program.parts, cycles, strict=True):
             host.load(part.image)

@@ -164,6 +164,19 @@ def test_generate_for_axi(run: Any, tmp_path: Path) -> None:
     assert compiled.returncode == 0, compiled.stderr
 
 
+@pytest.mark.parametrize(("arguments", "lanes"), [
+    (("--rows", "6", "--cols", "8"), "1 read-out lane"),
+    (("--rows", "6", "--cols", "8", "--drain-lanes", "8"), "8 read-out lanes"),
+    (("--rows", "4", "--cols", "23"),
+     "23 read-out lanes: cols = 23 has no smaller divisor that drains in 64 cycles"),
+])
+def test_generate_tells_the_lanes(
+    run: Any, tmp_path: Path, arguments: tuple[str, ...], lanes: str,
+) -> None:
+    outcome = run("generate", *arguments, "-o", str(tmp_path))
+    assert outcome.out.splitlines()[-1] == lanes
+
+
 def test_generate_cannot_write(run: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     outcome = run("generate", *SMALL, "-o", str(tmp_path / "file" / "folder"))

@@ -117,6 +117,10 @@ class Malicious:
         return print, ("executed",)
 
 
+NOT_PLAIN = ("FILE must be a checkpoint of plain tensors; write it with "
+             "torch.save(model.state_dict(), ...)")
+
+
 def refuse(path: Path, name: str = "resnet20") -> str:
     """Return the one-line message with which a checkpoint is refused, the path as FILE."""
     with pytest.raises(NetworkError) as error:
@@ -125,14 +129,33 @@ def refuse(path: Path, name: str = "resnet20") -> str:
     return str(error.value).replace(str(path), "FILE")
 
 
+def test_unreadable_checkpoints(tmp_path: Path) -> None:
+    path = tmp_path / "junk.pt"
+    for content in (b"", b"junk", b"\x80\x02]q", bytes(range(256))):
+        path.write_bytes(content)
+        assert refuse(path) == NOT_PLAIN
+    path.unlink()
+    path.mkdir()
+    assert refuse(path) == "cannot read weights FILE: Is a directory"
+
+
+def test_negative_variance_is_named(tmp_path: Path) -> None:
+    state = build_network("resnet20").state_dict()
+    state["layer1.0.bn1.running_var"][3] = -0.5
+    torch.save(state, tmp_path / "x.pt")
+    assert refuse(tmp_path / "x.pt") == (
+        "FILE: layer1.0.bn1.running_var must not be negative, but 1 of 16 values are; use a "
+        "checkpoint of a trained network")
+
+
 def test_wrong_checkpoints_are_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "weights.pt"
     assert refuse(path) == "cannot read weights FILE: No such file or directory"
     assert refuse(tmp_path / "a.onnx") == "weights must be a file .npz, .pt, .pth, not 'FILE'"
     path.write_bytes(b"nothing")
-    assert refuse(path).startswith("FILE is not a checkpoint of plain tensors: ")
+    assert refuse(path) == NOT_PLAIN
     torch.save({"conv1.weight": Malicious()}, path)
-    assert refuse(path).startswith("FILE is not a checkpoint of plain tensors: ")
+    assert refuse(path) == NOT_PLAIN
     assert "executed" not in capfd.readouterr().out
     torch.save([torch.zeros(1)], path)
     assert refuse(path) == "FILE must hold a dictionary of tensors by parameter name"

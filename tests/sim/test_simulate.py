@@ -2,9 +2,10 @@
 
 import shutil
 
+import hypothesis
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 
 from smartdeal.golden.interpreter import Interpreter, ProgramError
@@ -12,7 +13,7 @@ from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import ErrorCode
 from smartdeal.hw.registers import Status
 from smartdeal.sim.bad_images import bad_images
-from smartdeal.sim.cases import Case, draw_case, draw_image
+from smartdeal.sim.cases import FORMS, Case, Form, draw_buffer, draw_case, draw_config, draw_image
 from smartdeal.sim.device import accelerator_simulator
 from smartdeal.sim.host import Host, Outcome
 from smartdeal.sim.latency import predict
@@ -32,26 +33,66 @@ CONFIGS = [
                       activation_words=700, basis_entries=64),
 ]
 NAMES = [f"{config.rows}x{config.cols}" for config in CONFIGS]
-CASES_PER_EXAMPLE, EXAMPLES, MAX_STEPS = 4, 2, 4000
+CASES_PER_RUN, ARRAYS, MAX_STEPS = 4, 6, 4000
 
 
 def work(case: Case) -> LayerWork:
     return LayerWork(case.layer, case.x, case.residual)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("config", CONFIGS, ids=NAMES)
-@settings(max_examples=EXAMPLES, deadline=None, derandomize=True,
-          suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow])
-@given(seed=st.integers(0, 2**32 - 1), idle=st.sampled_from([0.0, 0.2, 0.7]))
-def test_drawn_layers(config: AcceleratorConfig, seed: int, idle: float) -> None:
-    rng = np.random.default_rng(seed)
-    cases = [draw_case(rng, config, max_steps=MAX_STEPS) for _ in range(CASES_PER_EXAMPLE)]
-    for report in simulate_layers([work(case) for case in cases], config, idle=idle, seed=seed):
+def check(cases: list[Case], config: AcceleratorConfig, *, idle: float, seed: int) -> None:
+    """Simulate on an accelerator whose buffer is full of what no layer wrote."""
+    before = draw_buffer(np.random.default_rng(seed), config)
+    reports = simulate_layers([work(case) for case in cases], config, idle=idle, seed=seed,
+                              before=before)
+    for report in reports:
         assert report.failure == ""
         assert report.bytes_wrong == 0
         assert report.measured == report.predicted
         assert report.overhead == report.predicted.overhead
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", CONFIGS, ids=NAMES)
+def test_drawn_layers(config: AcceleratorConfig, draw_seed: int) -> None:
+    rng = np.random.default_rng(draw_seed)
+    for idle in (0.0, 0.3):
+        cases = [draw_case(rng, config, max_steps=MAX_STEPS) for _ in range(CASES_PER_RUN)]
+        check(cases, config, idle=idle, seed=draw_seed)
+
+
+@pytest.mark.slow
+def test_drawn_arrays(draw_seed: int) -> None:
+    """Each array costs a build, so that there are few, and none is shrunk."""
+    @hypothesis.seed(draw_seed)
+    @settings(max_examples=ARRAYS, deadline=None, database=None, phases=[Phase.generate],
+              suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+    @given(rows=st.integers(2, 20), cols=st.integers(2, 20), seed=st.integers(0, 2**32 - 1),
+           forms=st.lists(st.sampled_from(FORMS), min_size=5, max_size=8),
+           idle=st.sampled_from([0.0, 0.2, 0.7]))
+    def draw(rows: int, cols: int, seed: int, forms: list[Form], idle: float) -> None:
+        rng = np.random.default_rng(seed)
+        config = draw_config(rng, rows=rows, cols=cols)
+        try:
+            cases = [draw_case(rng, config, max_steps=MAX_STEPS, form=form) for form in forms
+                     if config.basis or form not in ("kernel", "channel")]
+        except RuntimeError:  # some form does not fit this array's buffers
+            reject()
+        hypothesis.assume(len(cases) >= 5)
+        check(cases, config, idle=idle, seed=seed)
+
+    draw()
+
+
+@pytest.mark.slow
+def test_large_array() -> None:
+    """Near the largest, both sizes odd, with memories that are nearly empty."""
+    config = AcceleratorConfig(rows=63, cols=61, exponents=3, acc_bits=16, activation_words=64,
+                               weight_steps=256, channel_entries=64, basis_entries=64,
+                               max_slices=4)
+    rng = np.random.default_rng(63)
+    cases = [draw_case(rng, config, max_steps=200, form=form) for form in ("kernel", "terms")]
+    check(cases, config, idle=0.0, seed=61)
 
 
 def run(config: AcceleratorConfig, host: Host, name: SimulatorName = "verilator",

@@ -1,0 +1,17 @@
+"""Options of the test run."""
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the caller draw other arrays and layers than the usual ones."""
+    parser.addoption("--draw-seed", type=int, default=1, metavar="N",
+                     help="seed of the arrays and layers that are drawn for RTL simulation")
+
+
+@pytest.fixture
+def draw_seed(pytestconfig: pytest.Config) -> int:
+    """Return the seed of drawn cases; what a failing test has printed says how to repeat it."""
+    seed = int(pytestconfig.getoption("--draw-seed") or 0)
+    print(f"to draw the same again: pytest --draw-seed {seed}")
+    return seed
