@@ -17,7 +17,7 @@ from smartdeal.compiler.instructions import (
     move_words,
     program_section,
 )
-from smartdeal.golden.formats import ACT_MAX, ACT_MIN
+from smartdeal.golden.formats import ACT_BITS, ACT_MAX, ACT_MIN, BASIS_BITS
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import (
     INSTRUCTION_WORDS,
@@ -235,7 +235,7 @@ def _draw_places(
 def _draw_table(
     rng: np.random.Generator, config: AcceleratorConfig, kind: SectionKind,
 ) -> Section:
-    """Fill a whole table; parameters of requantisation keep the sums in sight mostly."""
+    """Fill a whole table; most parameters of requantisation suit usual sums."""
     depth = section_capacity(kind, config)
     values: dict[str, NDArray[np.int64]] = {}
     for entry in section_format(kind, config).fields:
@@ -243,9 +243,14 @@ def _draw_table(
         values[entry.name] = rng.integers(low, low + (1 << entry.bits), (depth, entry.count))
     if kind == SectionKind.CHANNELS:
         usual = rng.random(depth) < 0.8
-        values["bias"][usual] >>= max(0, config.sum_bits - 18)
-        values["shift"][usual] = rng.integers(14, 34, (depth, 1))[usual]
-        values["residual_shift"][usual] = rng.integers(0, 12, (depth, 1))[usual]
+        # Bits of a sum of few steps, without and with a basis; the multiplier has 16.
+        sums = min(config.acc_bits - 1, ACT_BITS + config.exponents)
+        basis = (BASIS_BITS + 1) * rng.integers(0, 2, (depth, 1)) if config.basis else 0
+        sums = np.full((depth, 1), sums) + basis
+        bias = np.minimum(sums, config.sum_bits - 2)
+        values["bias"][usual] = (rng.uniform(-1, 1, (depth, 1)) * 2.0 ** bias)[usual].astype(int)
+        values["shift"][usual] = (sums + 8 + rng.integers(0, 5, (depth, 1)))[usual]
+        values["residual_shift"][usual] = np.clip(sums - 10, 0, 31)[usual]
     else:
         values["align"][rng.random(depth) < 0.7] = 0
     return pack_units(kind, config, 0, **values)
