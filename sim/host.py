@@ -106,7 +106,7 @@ class Host:
             region = b"".join(stored[at:at + cols] for at in range(0, len(stored), unit))
         cycles = Cycles(counters[Register.CYCLES], counters[Register.BUSY],
                         counters[Register.STALL_DRAIN], counters[Register.STALL_RESIDUAL],
-                        counters[Register.MOVE])
+                        counters[Register.MOVE], counters[Register.STALL_MEMORY])
         return Outcome(finished, Status(status), ErrorCode(error), instruction, cycles,
                        counters[Register.OVERHEAD], region)
 

@@ -48,6 +48,8 @@ class Cycles:
         Residual operands were fetched instead.
     move : int
         MOVE instructions read or filled.
+    stall_memory : int
+        The program waited for system memory.
     """
 
     total: int
@@ -55,17 +57,19 @@ class Cycles:
     stall_drain: int
     stall_residual: int
     move: int = 0
+    stall_memory: int = 0
 
     @property
     def overhead(self) -> int:
         """All other cycles."""
         return (self.total - self.busy - self.stall_drain - self.stall_residual
-                - self.move)
+                - self.move - self.stall_memory)
 
     def __add__(self, other: "Cycles") -> "Cycles":
         return Cycles(self.total + other.total, self.busy + other.busy,
                       self.stall_drain + other.stall_drain,
-                      self.stall_residual + other.stall_residual, self.move + other.move)
+                      self.stall_residual + other.stall_residual, self.move + other.move,
+                      self.stall_memory + other.stall_memory)
 
 
 def predict(image: bytes, config: AcceleratorConfig) -> Cycles:
