@@ -19,7 +19,7 @@ from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.packing import Field, WordFormat
 
 __all__ = [
-    "ALIGN_BITS", "BLOCK_BYTES", "IMAGE_FLAG_PROGRAM", "IMAGE_MAGIC", "IMAGE_VERSION",
+    "ALIGN_BITS", "BLOCK_BYTES", "ERROR_BITS", "IMAGE_FLAG_PROGRAM", "IMAGE_MAGIC", "IMAGE_VERSION",
     "INSTRUCTION", "INSTRUCTION_WORDS", "JUMP_INSTRUCTION", "LOAD_INSTRUCTION", "LOAD_QUEUE",
     "MAX_ALIGN", "MIN_STEPS", "MOVE_INSTRUCTION", "WAIT_INSTRUCTION", "ErrorCode", "LayerFlag",
     "MoveFlag", "Opcode", "SectionKind", "WaitFlag", "basis_format", "channel_format",
@@ -114,6 +114,10 @@ class ErrorCode(enum.IntEnum):
     MEMORY_RANGE = 18      #: a transfer outside the program's region of system memory
     MEMORY_READ = 19       #: system memory answered a LOAD with an error
     MEMORY_WRITE = 20      #: system memory answered an EXTERNAL layer's output with an error
+
+
+#: Bits of an error code.
+ERROR_BITS = max(ErrorCode).bit_length()
 
 
 #: One LAYER instruction. Every field fits one 32-bit word of the instruction memory.

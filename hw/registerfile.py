@@ -5,8 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.hw.control import ERROR_BITS
-from smartdeal.hw.isa import ErrorCode
+from smartdeal.hw.isa import ERROR_BITS, ErrorCode
 from smartdeal.hw.registers import (
     COUNTER_BITS,
     HARDWARE_ID,
