@@ -188,7 +188,7 @@ def _bad_fields(config: AcceleratorConfig) -> Iterator[BadImage]:
         "reserved_0": {"reserved_0": 1},
         "reserved_1": {"reserved_1": 1 << 15},
         "reserved_2": {"reserved_2": 1 << 31},
-        "unknown flag": {"flags": 0x10},
+        "unknown flag": {"flags": 0x20},
         "unknown flag 7": {"flags": 0x80},
         "MAX_POOL with BASIS": {"flags": LayerFlag.MAX_POOL | LayerFlag.BASIS},
         "REDUCE with RESIDUAL": {"flags": LayerFlag.REDUCE | LayerFlag.RESIDUAL},
