@@ -79,7 +79,7 @@ class Reader(wiring.Component):
         self.word_bits    = ACT_BITS * config.cols
         unit_bytes = section_format(SectionKind.ACTIVATIONS, config).unit_bytes(config.host_bits)
         self.beats = unit_bytes * 8 // config.host_bits
-        self.depth = max(self.QUEUE_WORDS, config.spill_words if config.memory else 0)
+        self.depth = self.queue_words(config)
         super().__init__({
             "start":   In(1),
             "hold":    In(1),
@@ -101,6 +101,11 @@ class Reader(wiring.Component):
                 "empty":         Out(1),
             } if config.memory else {}),
         })
+
+    @classmethod
+    def queue_words(cls, config: AcceleratorConfig) -> int:
+        """Return the words that the queue holds."""
+        return max(cls.QUEUE_WORDS, config.spill_words if config.memory else 0)
 
     def elaborate(self, platform):
         m = Module()

@@ -109,13 +109,21 @@ class ReadOutPipeline(wiring.Component):
         self.lanes_at   = self.results_at + ProcessingArray.READ_LATENCY
         self.sums_at    = self.lanes_at + (BasisStage.LATENCY if config.basis else 0)
         self.totals_at  = self.sums_at + SumStage.LATENCY
-        self.bytes_at   = self.totals_at + RequantiseLane.LATENCY
+        self.bytes_at   = self.bytes_latency(config)
+        assert self.bytes_at == self.totals_at + RequantiseLane.LATENCY
         assert self.latency <= FLUSH_CYCLES
 
     @property
     def latency(self) -> int:
         """Cycles from a command to its bytes in the activation buffer."""
         return self.bytes_at + 1
+
+    @staticmethod
+    def bytes_latency(config: AcceleratorConfig) -> int:
+        """Return the cycles from a command to its bytes at ``write_data``."""
+        return (1 + ActivationBuffer.READ_LATENCY + ProcessingArray.READ_LATENCY
+                + (BasisStage.LATENCY if config.basis else 0) + SumStage.LATENCY
+                + RequantiseLane.LATENCY)
 
     def elaborate(self, platform):
         m = Module()

@@ -168,7 +168,7 @@ def _in_units(image: bytes, offset: int, config: AcceleratorConfig) -> bool:
 
 def _bad_opcodes(config: AcceleratorConfig) -> Iterator[BadImage]:
     """Yield programs with unknown opcodes, or without END."""
-    for opcode in (0x00, 0x04, 0x82, 0xFF):
+    for opcode in (0x00, 0x07, 0x82, 0xFF):
         yield f"opcode {opcode:#04x}", _program(config, {"opcode": opcode}), ErrorCode.OPCODE
     layer = _layer(config, {})
     after = np.append(layer, np.uint32(0xAB))
