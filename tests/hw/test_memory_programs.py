@@ -5,8 +5,8 @@ import pytest
 
 from smartdeal.golden.interpreter import Interpreter
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.hw.isa import SectionKind, section_format
-from smartdeal.hw.registers import DmaError, DmaRegister, Status
+from smartdeal.hw.isa import ErrorCode, SectionKind, section_format
+from smartdeal.hw.registers import Control, DmaError, DmaRegister, Register, Status
 from smartdeal.hw.system import AxiSystem
 from smartdeal.sim.amaranth_axi import CANARY, Host, Memory, RegularMemory
 from smartdeal.sim.crafted_memory import draw_memory_program
@@ -94,3 +94,135 @@ def test_pauses(simulate, seed, data_first):
         drawn.dut, pause=float(rng.choice([0.1, 0.5, 0.8])), seed=seed, data_first=data_first,
         size=SIZE))
     simulate(drawn.dut, drawn.run, background=drawn.memory.benches, cycles=200_000)
+
+
+def pausing(seed, pause):
+    return lambda drawn, rng: Memory(drawn.dut, pause=pause, seed=seed, size=SIZE)
+
+
+async def failed_run(ctx, drawn, disturb):
+    """Start the program, let something go wrong, and wait until the accelerator is idle."""
+    host = drawn.host
+    await host.load(ctx, IMAGE, len(drawn.program.image))
+    await host.prepare(ctx, BASE, len(drawn.program.region))
+    await host.write(ctx, Register.CONTROL, Control.START)
+    await disturb(ctx)
+    while await host.read(ctx, Register.STATUS) & Status.BUSY:
+        pass
+    error = ErrorCode(await host.read(ctx, Register.ERROR))
+    await host.write(ctx, Register.CONTROL, Control.CLEAR)
+    return error
+
+
+async def good_run(ctx, drawn):
+    """Put the region back as it was, and run the program once more."""
+    region = drawn.program.region
+    drawn.memory.bytes[BASE:BASE + len(region)] = region
+    await drawn.run(ctx)
+
+
+@pytest.mark.parametrize("seed", range(200, 203))
+@pytest.mark.parametrize("pause", [0.0, 0.4])
+def test_clear_in_the_middle(simulate, seed, pause):
+    """A program that is stopped anywhere leaves nothing behind that disturbs the next."""
+    drawn = Drawn(seed, pausing(seed, pause))
+
+    async def bench(ctx):
+        rng = np.random.default_rng(seed)
+
+        async def disturb(ctx):
+            await ctx.tick().repeat(int(rng.integers(1, 1500)))
+            await drawn.host.write(ctx, Register.CONTROL, Control.CLEAR)
+
+        for _ in range(2):
+            assert await failed_run(ctx, drawn, disturb) in (ErrorCode.ABORTED, ErrorCode.NONE)
+        await good_run(ctx, drawn)
+
+    simulate(drawn.dut, bench, background=drawn.memory.benches, cycles=200_000)
+
+
+@pytest.mark.parametrize("seed", range(300, 303))
+@pytest.mark.parametrize("pause", [0.0, 0.4])
+def test_error_responses(simulate, seed, pause):
+    """An error response anywhere in the region ends the program with its code."""
+    drawn = Drawn(seed, pausing(seed, pause))
+    size = len(drawn.program.region)
+
+    async def bench(ctx):
+        rng = np.random.default_rng(seed)
+
+        async def nothing(ctx):
+            pass
+
+        for _ in range(3):
+            start = BASE + int(rng.integers(size))
+            drawn.memory.bad = range(start, start + int(rng.integers(8, size)))
+            assert await failed_run(ctx, drawn, nothing) in (
+                ErrorCode.MEMORY_READ, ErrorCode.MEMORY_WRITE, ErrorCode.NONE)
+        drawn.memory.bad = range(BASE, BASE + size)
+        assert await failed_run(ctx, drawn, nothing) == ErrorCode.MEMORY_READ
+        drawn.memory.bad = range(0)
+        await good_run(ctx, drawn)
+
+    simulate(drawn.dut, bench, background=drawn.memory.benches, cycles=200_000)
+
+
+@pytest.mark.parametrize("seed", range(400, 402))
+def test_region_too_small(simulate, seed):
+    """Beyond MEMORY_BYTES nothing is asked for or written."""
+    drawn = Drawn(seed, pausing(seed, 0.2))
+    host, memory = drawn.host, drawn.memory
+
+    async def bench(ctx):
+        rng = np.random.default_rng(seed)
+        for size in (0, *map(int, rng.integers(1, len(drawn.program.region) // 2, 2))):
+            before = bytes(memory.bytes)
+            memory.bursts.clear()
+            await host.load(ctx, IMAGE, len(drawn.program.image))
+            await host.prepare(ctx, BASE, size)
+            assert await host.run(ctx) == Status.ERROR | Status.PROGRAM
+            assert await host.read(ctx, Register.ERROR) == ErrorCode.MEMORY_RANGE
+            beat = drawn.config.host_bits // 8
+            for _, address, beats in memory.bursts:
+                assert address >= IMAGE or BASE <= address <= BASE + size - beats * beat
+            assert memory.bytes[:BASE] == before[:BASE]
+            assert memory.bytes[BASE + size:] == before[BASE + size:]
+            await host.write(ctx, Register.CONTROL, Control.CLEAR)
+        await good_run(ctx, drawn)
+
+    simulate(drawn.dut, bench, background=drawn.memory.benches, cycles=200_000)
+
+
+def test_bus_is_the_programs(simulate):
+    """While a program runs the host's transfers are refused, and the program goes on."""
+    drawn = Drawn(500, pausing(500, 0.3))
+    host = drawn.host
+
+    async def bench(ctx):
+        async def disturb(ctx):
+            for register, value in ((DmaRegister.LOAD_BYTES, 64), (Register.READ_COUNT, 4),
+                                    (DmaRegister.MEMORY_BASE, 0), (DmaRegister.MEMORY_BYTES, 8)):
+                await host.write(ctx, register, value)
+                assert await host.read(ctx, DmaRegister.DMA_ERROR) == DmaError.BUSY
+            assert await host.read(ctx, DmaRegister.MEMORY_BASE) == BASE
+            await host.write(ctx, Register.CONTROL, Control.START)
+            assert await host.read(ctx, Register.ERROR) == ErrorCode.BUSY
+
+        assert await failed_run(ctx, drawn, disturb) == ErrorCode.BUSY  # that of the second start
+        await good_run(ctx, drawn)
+        # A start is refused while the host's transfer goes on, or on a region that cannot be.
+        await host.write(ctx, DmaRegister.LOAD_ADDRESS, IMAGE)
+        await host.write(ctx, DmaRegister.LOAD_BYTES, len(drawn.program.image))
+        await host.write(ctx, Register.CONTROL, Control.START)
+        assert await host.read(ctx, DmaRegister.DMA_ERROR) == DmaError.BUSY
+        await host.idle(ctx)
+        await host.write(ctx, Register.CONTROL, Control.CLEAR)
+        for base in (BASE + 1, 0xFFFF_F000):
+            await host.prepare(ctx, base, 1 << 20)
+            await host.write(ctx, Register.CONTROL, Control.START)
+            assert await host.read(ctx, DmaRegister.DMA_ERROR) == DmaError.ADDRESS
+            assert not await host.read(ctx, Register.STATUS) & Status.BUSY
+            await host.write(ctx, Register.CONTROL, Control.CLEAR)
+        await good_run(ctx, drawn)
+
+    simulate(drawn.dut, bench, background=drawn.memory.benches, cycles=200_000)
