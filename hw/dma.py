@@ -113,8 +113,8 @@ class MemoryReader(wiring.Component):
     -------
     start, address, beats, cancel
         As for :class:`BurstPlanner`; ``cancel`` ends the transfer as soon as AXI allows.
-    ask : In(1)
-        New bursts may be asked for.
+    hold : In(1)
+        Ask for no new burst.
     ready : Out(1)
         Nothing is left to be asked for.
     busy : Out(1)
@@ -129,7 +129,7 @@ class MemoryReader(wiring.Component):
     address: Signal
     beats:   Signal
     cancel:  Signal
-    ask:     Signal
+    hold:    Signal
     ready:   Signal
     busy:    Signal
     failed:  Signal
@@ -153,7 +153,7 @@ class MemoryReader(wiring.Component):
             "address": In(address_bits),
             "beats":   In(32),
             "cancel":  In(1),
-            "ask":     In(1, init=1),
+            "hold":    In(1),
             "ready":   Out(1),
             "busy":    Out(1),
             "failed":  Out(1),
@@ -184,7 +184,7 @@ class MemoryReader(wiring.Component):
             planner.beats.eq(self.beats),
             self.araddr.eq(planner.burst_address),
             self.arlen.eq(planner.burst_length),
-            self.arvalid.eq(planner.valid & (waiting | (self.ask
+            self.arvalid.eq(planner.valid & (waiting | (~self.hold
                                                         & (underway != self.outstanding)))),
             asked.eq(self.arvalid & self.arready),
             planner.take.eq(asked),

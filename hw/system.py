@@ -295,7 +295,7 @@ class AxiSystem(wiring.Component):
             core.load.payload.eq(reader.o.payload),
             reader.o.ready.eq(core.load.ready),
             # Nothing new is asked for while the stream does not move: beats would park on the bus.
-            reader.ask.eq(core.load.ready),
+            reader.hold.eq(~core.load.ready),
             reader.start.eq(registers.load_start),
             reader.address.eq(registers.load_address),
             reader.beats.eq(registers.host.write_data >> (beat_bytes.bit_length() - 1)),
@@ -340,7 +340,7 @@ class AxiSystem(wiring.Component):
                 port.fetch.valid.eq(reader.o.valid),
                 port.fetch.payload.eq(reader.o.payload),
                 reader.o.ready.eq(port.fetch.ready),
-                reader.ask.eq(1),
+                reader.hold.eq(0),
                 port.fetch_request.ready.eq(reader.ready),
                 reader.start.eq(port.fetch_request.valid & reader.ready),
                 reader.address.eq(registers.memory_base + port.fetch_request.p.offset),
