@@ -60,7 +60,7 @@ class Drawn:
 
 
 @pytest.mark.parametrize("seed", [
-    *range(4), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 16)),
+    *range(2), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 12)),
 ])
 def test_regular_memory(simulate, seed):
     """Bytes equal the interpreter's, and every counter is as predicted."""
@@ -84,9 +84,8 @@ def test_regular_memory(simulate, seed):
     simulate(drawn.dut, bench, background=drawn.memory.benches, cycles=60_000)
 
 
-@pytest.mark.parametrize("seed", [
-    100, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(101, 107)),
-])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 104))
 @pytest.mark.parametrize("data_first", [False, True])
 def test_pauses(simulate, seed, data_first):
     """A memory that pauses at random changes no byte."""
@@ -121,7 +120,8 @@ async def good_run(ctx, drawn):
     await drawn.run(ctx)
 
 
-@pytest.mark.parametrize("seed", range(200, 203))
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(200, 202))
 @pytest.mark.parametrize("pause", [0.0, 0.4])
 def test_clear_in_the_middle(simulate, seed, pause):
     """A program that is stopped anywhere leaves nothing behind that disturbs the next."""
@@ -141,7 +141,8 @@ def test_clear_in_the_middle(simulate, seed, pause):
     simulate(drawn.dut, bench, background=drawn.memory.benches, cycles=200_000)
 
 
-@pytest.mark.parametrize("seed", range(300, 303))
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(300, 302))
 @pytest.mark.parametrize("pause", [0.0, 0.4])
 def test_error_responses(simulate, seed, pause):
     """An error response anywhere in the region ends the program with its code."""
@@ -167,6 +168,7 @@ def test_error_responses(simulate, seed, pause):
     simulate(drawn.dut, bench, background=drawn.memory.benches, cycles=200_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(400, 402))
 def test_region_too_small(simulate, seed):
     """Beyond MEMORY_BYTES nothing is asked for or written."""
