@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from smartdeal.golden.interpreter import Interpreter
+from smartdeal.golden.interpreter import Interpreter, ProgramError
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import ErrorCode, SectionKind, section_format
 from smartdeal.hw.registers import Control, DmaError, DmaRegister, Register, Status
@@ -12,6 +12,7 @@ from smartdeal.sim.amaranth_axi import CANARY, Host, Memory, RegularMemory
 from smartdeal.sim.crafted_memory import draw_memory_program
 from smartdeal.sim.latency import Cycles
 from smartdeal.sim.latency_memory import predict_memory
+from smartdeal.sim.memory_programs import bad_memory_programs, good_memory_programs
 from smartdeal.sim.memory_timing import MemoryTiming
 
 IMAGE, BASE, TARGET, SIZE = 0x40000, 0x8000, 0x100, 0x60000
@@ -228,3 +229,45 @@ def test_bus_is_the_programs(simulate):
         await good_run(ctx, drawn)
 
     simulate(drawn.dut, bench, background=drawn.memory.benches, cycles=200_000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pause", [0.0, 0.5])
+def test_written_programs(simulate, pause):
+    """Every program of the list, the refused ones too, one after the other in one accelerator."""
+    config = AcceleratorConfig(rows=4, cols=6, host_bits=32, memory=True, activation_words=96,
+                               weight_steps=64, channel_entries=16, basis_entries=16,
+                               program_words=512)
+    dut = AxiSystem(config, burst_beats=16)
+    memory, host = Memory(dut, pause=pause, seed=7, size=SIZE), Host(dut)
+    cases = [*good_memory_programs(config), *bad_memory_programs(config)]
+    np.random.default_rng(7).shuffle(cases)
+
+    async def bench(ctx):
+        interpreter = Interpreter(config, bytearray())
+        for case in cases:
+            region = bytearray(case.region)
+            memory.bytes[:] = bytes([CANARY]) * SIZE
+            memory.bytes[IMAGE:IMAGE + len(case.image)] = case.image
+            memory.bytes[BASE:BASE + len(region)] = region
+            interpreter.region = region
+            interpreter.load(case.image)
+            await host.load(ctx, IMAGE, len(case.image))
+            await host.prepare(ctx, BASE, len(region))
+            status = await host.run(ctx)
+            if case.error is not ErrorCode.NONE:
+                with pytest.raises(ProgramError) as caught:
+                    interpreter.run()
+                assert caught.value.code == case.error, case.name
+                assert status == Status.ERROR | Status.PROGRAM, case.name
+                assert await host.read(ctx, Register.ERROR) == case.error, case.name
+                await host.write(ctx, Register.CONTROL, Control.CLEAR)
+                continue
+            interpreter.run()
+            assert status == Status.DONE | Status.PROGRAM, case.name
+            assert memory.bytes[BASE:BASE + len(region)] == region, case.name
+            assert memory.bytes[:BASE] == bytes([CANARY]) * BASE
+            assert memory.bytes[BASE + len(region):IMAGE] == bytes(
+                [CANARY]) * (IMAGE - BASE - len(region))
+
+    simulate(dut, bench, background=memory.benches, cycles=400_000)
