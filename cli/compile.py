@@ -44,7 +44,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--calibration", type=click.Path(path_type=Path), metavar="PATH",
               help="Folder of images, a picture, .npy or .npz, to choose scales with.")
 @click.option("--form", default="smartdeal", show_default=True,
-              help="Weight form: smartdeal, deepshift, shift2 or int8.")
+              help="Weight form: smartdeal, deepshift, shift2, shift3 or int8.")
 @click.option("--layer-form", "layer_forms", multiple=True, metavar="LAYER=FORM",
               help="Another weight form for one layer; may be repeated.")
 @click.option("--zero-fraction", type=float, default=0.0, show_default=True,
