@@ -140,7 +140,8 @@ def fingerprint(graph: FloatGraph) -> str:
     for node in graph.nodes:
         sha.update(json.dumps([
             node.kind, places.get(node.input), places.get(node.residual or ""), node.relu,
-            node.kernel, node.stride, node.padding, node.exact, node.norm.eps if node.norm else None,
+            node.kernel, node.stride, node.padding, node.exact,
+            node.norm.eps if node.norm is not None else None,
         ]).encode())
         for tensor in _tensors(node):
             values = tensor.detach().numpy().astype("<f4")
