@@ -246,7 +246,8 @@ class Pictures(Sequence[tuple[str, NDArray[np.float32]]]):
                 f"{path} holds pixels, and nothing says how they become the network's input; give "
                 f"smartdeal compile a --preprocessing ({', '.join(PRESETS)}), or --mean and "
                 "--deviation")
-        return self._preprocessing(pixels)
+        # Sums depend on the order in memory: the same pixels are to give the same program.
+        return np.ascontiguousarray(self._preprocessing(pixels))
 
 
 def read_pictures(

@@ -117,8 +117,9 @@ def save_network(network: IntegerNetwork, path: Path) -> str:
 def _layer(
     entry: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]],
 ) -> IntegerLayer:
-    plain = {name: tuple(value) if isinstance(value := entry[name], list) else value
-             for name in _PLAIN}
+    plain: dict[str, Any] = {
+        name: tuple(value) if isinstance(value := entry[name], list) else value
+        for name in _PLAIN}
     parts: dict[str, dict[str, NDArray[Any]]] = {"weights": {}, "requantisation": {}}
     for name, array in arrays.items():
         group, _, key = name.partition(".")

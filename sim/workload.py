@@ -10,6 +10,7 @@ from smartdeal.compiler.models import load_model
 from smartdeal.golden.checkpoints import noise_images
 from smartdeal.golden.decompose import form_used
 from smartdeal.golden.fashion import CHECKPOINTS, CLASSES, calibration_images, sample_images
+from smartdeal.golden.graph import Network
 from smartdeal.golden.integer import run_network
 from smartdeal.golden.layers import IntegerNetwork, IntegerNode
 from smartdeal.golden.networks import ResNet
@@ -48,11 +49,12 @@ class Workload:
     answer: str = ""
 
 
-def default_images(model: ResNet, seed: int) -> Tensor:
-    """Return calibration images for a built-in network: real ones, or else noise."""
-    if model.name in CHECKPOINTS:
+def default_images(model: Network, seed: int) -> Tensor:
+    """Return calibration images for a network: real ones for those of the package, or noise."""
+    if isinstance(model, ResNet) and model.name in CHECKPOINTS:
         return calibration_images()
-    return noise_images(model.spec.input_shape, _NOISE_IMAGES, seed)
+    shape = model.spec.input_shape if isinstance(model, ResNet) else model.input_shape
+    return noise_images(shape, _NOISE_IMAGES, seed)
 
 
 def _form(node: IntegerNode, form: str) -> str | None:
