@@ -281,7 +281,7 @@ def _read_picture(path: Path, shape: Shape) -> NDArray[np.uint8]:
 
 def _images(path: Path, shape: Shape) -> NDArray[np.generic]:
     """Return a file's images, (B, *shape), of bytes or floating-point numbers."""
-    array = read_array(path, "images")
+    array = read_array(path, "images", alone=True)
     found = array.shape
     if shape[0] == 1 and found[-2:] == shape[1:] and array.ndim < 4 and found != shape:
         array = array[..., None, :, :]  # grey images without an axis for the channel
@@ -295,8 +295,10 @@ def _images(path: Path, shape: Shape) -> NDArray[np.generic]:
     return array
 
 
-def read_array(path: Path, name: str) -> NDArray[np.generic]:
-    """Return the array of an .npy, that of an .npz with the name or its only one, or of IDX.
+def read_array(path: Path, name: str, *, alone: bool = False) -> NDArray[np.generic]:
+    """Return the array of an .npy or IDX file, or that of an .npz with the name.
+
+    With ``alone`` the only array of an .npz may have any name.
 
     Raises
     ------
@@ -311,7 +313,7 @@ def read_array(path: Path, name: str) -> NDArray[np.generic]:
             if not isinstance(content, np.lib.npyio.NpzFile):
                 return np.asarray(content)
             names = content.files
-            wanted = name if name in names or len(names) != 1 else names[0]
+            wanted = names[0] if alone and len(names) == 1 else name
             if wanted not in names:
                 raise PictureError(f"{path} must hold an array {name!r}, not {', '.join(names)}")
             return content[wanted]

@@ -1,5 +1,6 @@
 """``smartdeal compile`` of users' models: ONNX files and archives of torch.export."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -333,3 +334,67 @@ def test_graphs_are_told_apart(folder: Path, tmp_path: Path) -> None:
     shas = [fingerprint(import_model(path)) for path in (
         folder / "tiny.onnx", folder / "tiny.pt2", tmp_path / "other.onnx")]
     assert shas[0] == shas[1] != shas[2]
+
+
+@pytest.fixture(scope="module")
+def labelled(folder: Path) -> Path:
+    """Return labelled images whose labels are the float network's classes, but for two."""
+    with torch.no_grad():
+        logits = Tiny().eval()(torch.from_numpy(pixels(9)).float() / 127.5 - 1)
+    labels = logits.argmax(1).numpy()
+    labels[[2, 7]] = (labels[[2, 7]] + 1) % 4
+    np.savez(folder / "labelled.npz", images=pixels(9), labels=labels)
+    return folder / "labelled.npz"
+
+
+def test_accuracy(run: Any, folder: Path, labelled: Path, tmp_path: Path) -> None:
+    net, table = tmp_path / "net.sdp", tmp_path / "t.json"
+    compile_tiny(run, folder, net, "--form", "int8")
+    outcome = run("accuracy", str(net), "--data", str(labelled), "--compare", "--check", "2",
+                  "--json", str(table))
+    assert (outcome.code, outcome.err) == (0, "")
+    values = json.loads(table.read_text())
+    assert values["float"]["top1"] == 7 / 9
+    assert values["integer"]["top5"] == 1  # of four classes
+    same = np.mean(np.array(values["integer"]["classes"]) == values["float"]["classes"])
+    assert values["same_class"] == same
+    lines = outcome.out.splitlines()
+    assert lines[0] == f"tiny, 9 images of {labelled}"
+    assert lines[-1] == "OK: the interpreter gives the same output for 2 images"
+    outcome = run("accuracy", str(net), "--data", str(labelled), "--images", "4")
+    assert outcome.out.startswith("tiny, 4 images of")
+    assert "float" not in outcome.out
+
+
+def test_accuracy_notices_a_program_that_computes_something_else(
+    run: Any, folder: Path, labelled: Path, tmp_path: Path,
+) -> None:
+    """The program of one network, the integer network of another: --check finds out."""
+    compile_tiny(run, folder, tmp_path / "a.sdp", "--form", "int8")
+    compile_tiny(run, folder, tmp_path / "b.sdp", "--form", "deepshift")
+    (tmp_path / "a.integer.npz").replace(tmp_path / "b.integer.npz")
+    outcome = run("accuracy", str(tmp_path / "b.sdp"), "--data", str(labelled))
+    assert (outcome.code, outcome.err) == (2, (
+        f"error: {tmp_path / 'b.integer.npz'} is not the network that was written with the "
+        "program; compile it again\n"))
+    program = NetworkProgram.load(tmp_path / "b.sdp")
+    sha = NetworkProgram.load(tmp_path / "a.sdp").about["integer_sha256"]
+    dataclasses.replace(program, about={**program.about, "integer_sha256": sha}).save(
+        tmp_path / "b.sdp")
+    outcome = run("accuracy", str(tmp_path / "b.sdp"), "--data", str(labelled), "--check", "9")
+    assert outcome.code == 1
+    assert outcome.out.splitlines()[-1].startswith("FAILED: ")
+
+
+def test_accuracy_without_its_network(
+    run: Any, folder: Path, labelled: Path, tmp_path: Path,
+) -> None:
+    compile_tiny(run, folder, tmp_path / "net.sdp")
+    (tmp_path / "net.integer.npz").unlink()
+    outcome = run("accuracy", str(tmp_path / "net.sdp"), "--data", str(labelled))
+    assert (outcome.code, outcome.err) == (2, (
+        f"error: cannot read {tmp_path / 'net.integer.npz'}: No such file or directory; smartdeal "
+        "compile writes it beside the program\n"))
+    outcome = run("accuracy", str(tmp_path / "none.sdp"), "--data", str(labelled))
+    assert outcome.err == f"error: {tmp_path / 'none.sdp'}: cannot be read: No such file or " \
+                          "directory\n"
