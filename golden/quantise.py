@@ -16,7 +16,7 @@ from torch import Tensor
 
 from smartdeal.golden.calibrate import Calibration, calibrate
 from smartdeal.golden.decompose import FormError, FormOptions, decompose
-from smartdeal.golden.formats import ACT_MIN
+from smartdeal.golden.formats import ACT_MAX, ACT_MIN
 from smartdeal.golden.forms import TermWeights, Weights
 from smartdeal.golden.graph import (
     FloatGraph,
@@ -144,6 +144,19 @@ def _exact(weights: NDArray[np.float64]) -> TermWeights:
     return TermWeights(sign, np.zeros_like(sign), np.ones(len(weights)))
 
 
+def _decisive(
+    integer: NDArray[np.int64], unit: NDArray[np.float64], node: FloatNode,
+    scales: Mapping[str, TensorScale],
+) -> NDArray[np.float64]:
+    """Return the biases, (M,), beyond which nothing brings an output back from its clamp.
+
+    A larger one would only need more bits: that of a filter which ReLU has killed may be anything.
+    """
+    span = ACT_MAX - ACT_MIN
+    limit = np.abs(integer).sum(axis=(1, 2, 3)) * unit * span + 2 * span * scales[node.name].scale
+    return limit + (span * scales[node.residual].scale if node.residual is not None else 0.0)
+
+
 def _layer_weights(
     node: FloatNode, choices: _Choices, calibration: Calibration,
 ) -> tuple[Weights, NDArray[np.float64], NDArray[np.float64]]:
@@ -155,6 +168,8 @@ def _layer_weights(
         form, options = choices.of(node)
         formed = decompose(form, weights, options, layer=node.name)
     unit = calibration.scales[node.input].scale * formed.scale
+    limit = _decisive(formed.integer(), unit, node, calibration.scales)
+    bias = np.clip(bias, -limit, limit)
     dead = dead_filters(unit, bias, choices.sum_bits)
     if dead.any():
         formed = without_filters(formed, dead)
@@ -162,6 +177,7 @@ def _layer_weights(
     if choices.quantise.bias_correction:
         lost = weights - integer * formed.scale[:, None, None, None]
         bias = bias + lost.sum(axis=(2, 3)) @ calibration.means[node.input]
+        bias = np.clip(bias, -limit, limit)
     # A filter of zeros may count in any unit: one that is fine enough for its bias.
     fine = constant_unit(calibration.scales[node.name].scale)
     return formed, np.where(integer.any(axis=(1, 2, 3)), unit, fine), bias
