@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from smartdeal.cli.accuracy import accuracy
 from smartdeal.cli.compile import compile_command
 from smartdeal.cli.config import config
 from smartdeal.cli.disasm import disasm
@@ -29,6 +30,7 @@ Examples:
   smartdeal simulate resnet8
   smartdeal simulate resnet18 --layer layer1.0.conv1 --rows 9 --cols 8
   smartdeal compile resnet8 -o net.sdp && smartdeal run net.sdp shoe.png
+  smartdeal accuracy net.sdp --data fashion-mnist/
 """
 
 
@@ -56,7 +58,7 @@ def cli() -> None:
     """Generate multiplier-free DNN accelerators, and prove them on real layers."""
 
 
-for command in (generate, simulate, compile_command, run, disasm, config):
+for command in (generate, simulate, compile_command, run, accuracy, disasm, config):
     cli.add_command(command)
 
 

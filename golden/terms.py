@@ -7,7 +7,7 @@ from smartdeal.golden.forms import TermWeights
 from smartdeal.golden.options import FormError, FormOptions
 from smartdeal.golden.powers import round_linear, round_log, to_exponents
 
-__all__ = ["deepshift", "int8", "signed_digits", "two_terms"]
+__all__ = ["deepshift", "int8", "signed_digits", "three_terms", "two_terms"]
 
 #: Gains that are tried per binade when a filter's scale is chosen.
 _GAINS_PER_BINADE = 8
@@ -32,20 +32,25 @@ def _single(scaled: NDArray[np.float64], exponents: int) -> NDArray[np.float64]:
     return round_log(scaled, exponents)[None]
 
 
-def _double(scaled: NDArray[np.float64], exponents: int) -> NDArray[np.float64]:
-    first = round_linear(scaled, exponents)
-    return np.stack((first, round_linear(scaled - first, exponents)))
+def _several(scaled: NDArray[np.float64], exponents: int, terms: int) -> NDArray[np.float64]:
+    powers = np.zeros((terms, *scaled.shape))
+    rest = scaled
+    for term in range(terms):
+        powers[term] = round_linear(rest, exponents)
+        rest = rest - powers[term]
+    return powers
 
 
 def _best_scale(weights: NDArray[np.float64], options: FormOptions, terms: int) -> TermWeights:
     """Choose per filter the scale with the least squared error, and round with it."""
-    rounding = _single if terms == 1 else _double
     rows = weights.reshape(len(weights), -1)
     best = np.full(len(rows), np.inf)
     scale = np.ones(len(rows))
     powers = np.zeros((terms, *rows.shape))
     for candidate in _candidates(rows, options.exponents, binades=1.5):
-        rounded = rounding(rows / candidate[:, None], options.exponents)
+        scaled = rows / candidate[:, None]
+        rounded = (_single(scaled, options.exponents) if terms == 1
+                   else _several(scaled, options.exponents, terms))
         error = rows - rounded.sum(axis=0) * candidate[:, None]
         squared = np.einsum("mn,mn->m", error, error)
         better = squared < best
@@ -78,6 +83,16 @@ def two_terms(weights: NDArray[np.float64], options: FormOptions) -> TermWeights
     weights : float64 array, (M, C, kh, kw)
     """
     return _best_scale(weights, options, terms=2)
+
+
+def three_terms(weights: NDArray[np.float64], options: FormOptions) -> TermWeights:
+    """Form weights of three terms: two as in :func:`two_terms`, and that of what they leave.
+
+    Parameters
+    ----------
+    weights : float64 array, (M, C, kh, kw)
+    """
+    return _best_scale(weights, options, terms=3)
 
 
 def signed_digits(limit: int, terms: int) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
