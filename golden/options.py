@@ -4,7 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-__all__ = ["RESNET18_ZERO_FRACTIONS", "FormError", "FormOptions", "QuantiseOptions", "Ranges"]
+__all__ = ["DEFAULT_FORM", "RESNET18_ZERO_FRACTIONS", "FormError", "FormOptions",
+           "QuantiseOptions", "Ranges"]
+
+#: Key of the form of all layers that a mapping by layer name does not name.
+DEFAULT_FORM = "*"
 
 #: How an activation's range follows from its values.
 Ranges = Literal["min_max", "percentile", "mse"]

@@ -7,7 +7,7 @@ from smartdeal.golden.forms import TermWeights
 from smartdeal.golden.options import FormError, FormOptions
 from smartdeal.golden.powers import round_linear, round_log, to_exponents
 
-__all__ = ["deepshift", "int8", "signed_digits", "two_terms"]
+__all__ = ["deepshift", "int8", "round_terms", "signed_digits", "two_terms"]
 
 #: Gains that are tried per binade when a filter's scale is chosen.
 _GAINS_PER_BINADE = 8
@@ -78,6 +78,25 @@ def two_terms(weights: NDArray[np.float64], options: FormOptions) -> TermWeights
     weights : float64 array, (M, C, kh, kw)
     """
     return _best_scale(weights, options, terms=2)
+
+
+def round_terms(
+    weights: NDArray[np.float64], scale: NDArray[np.float64], exponents: int, terms: int,
+) -> TermWeights:
+    """Round weights / scale to so many terms, each the nearest power of two of what is left.
+
+    Parameters
+    ----------
+    weights : float64 array, (M, C, kh, kw)
+    scale : float64 array, (M,)
+    """
+    rest = weights / scale[:, None, None, None]
+    powers: list[NDArray[np.float64]] = []
+    for _ in range(terms):
+        powers.append(round_linear(rest, exponents))
+        rest = rest - powers[-1]
+    sign, exponent = to_exponents(np.stack(powers))
+    return TermWeights(sign, exponent, scale)
 
 
 def signed_digits(limit: int, terms: int) -> tuple[NDArray[np.int8], NDArray[np.int8]]:

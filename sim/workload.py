@@ -71,6 +71,8 @@ def load_model(network: str, weights: Path | None, seed: int) -> tuple[ResNet, s
 
 def default_images(model: ResNet, seed: int) -> Tensor:
     """Return calibration images for a built-in network: real ones, or else noise."""
+    if model.calibration is not None:
+        return model.calibration
     if model.name in CHECKPOINTS:
         return calibration_images()
     return noise_images(model.spec.input_shape, _NOISE_IMAGES, seed)
