@@ -40,7 +40,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("-o", "--output", type=_FILE, required=True, metavar="FILE.sdp",
               help="Program file to write.")
 @click.option("--weights", type=_FILE, metavar="FILE",
-              help="Checkpoint with torchvision's parameter names, .pt, .pth, .npz or .safetensors.")
+              help="Checkpoint with torchvision's names: .pt, .pth, .npz or .safetensors.")
 @click.option("--calibration", type=click.Path(path_type=Path), metavar="PATH",
               help="Folder of images, a picture, .npy or .npz, to choose scales with.")
 @click.option("--form", default="smartdeal", show_default=True,

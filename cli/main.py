@@ -15,6 +15,7 @@ from smartdeal.cli.disasm import disasm
 from smartdeal.cli.generate import generate
 from smartdeal.cli.run import run
 from smartdeal.cli.simulate import WrongHardware, simulate
+from smartdeal.cli.train import train
 
 __all__ = ["cli", "main"]
 
@@ -28,6 +29,7 @@ Examples:
   smartdeal generate --rows 16 --cols 32 -o build/
   smartdeal simulate resnet8
   smartdeal simulate resnet18 --layer layer1.0.conv1 --rows 9 --cols 8
+  smartdeal train resnet8 --data digits --form smartdeal -o net.safetensors
   smartdeal compile resnet8 -o net.sdp && smartdeal run net.sdp shoe.png
 """
 
@@ -56,7 +58,7 @@ def cli() -> None:
     """Generate multiplier-free DNN accelerators, and prove them on real layers."""
 
 
-for command in (generate, simulate, compile_command, run, disasm, config):
+for command in (generate, simulate, compile_command, run, train, disasm, config):
     cli.add_command(command)
 
 

@@ -71,6 +71,7 @@ def _converted(
     try:
         made = kind.from_float(layer, options)
         made.adopt(weights)
+        made.effective_weight()  # whatever is wrong shows here, not in training
     except FormError as error:
         raise FormError(f"{layer_name}: {error}") from None
     return made.train(layer.training)

@@ -53,7 +53,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], header: Mapping
     text = json.dumps(header, sort_keys=True)
     if path.suffix == ".safetensors":
         write_whole(path, write_safetensors(
-            {name: np.ascontiguousarray(value) for name, value in arrays.items()},
+            {name: value.copy(order="C") for name, value in arrays.items()},
             {_HEADER: text}))
     elif path.suffix == ".npz":
         buffer = io.BytesIO()

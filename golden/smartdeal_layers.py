@@ -147,24 +147,51 @@ class _Alternating(LatentWeights):
     """
 
     form = "smartdeal"
-    _fit: BasisWeights | None = None
+    fit_code: Tensor
+    fit_basis: Tensor
+    fit_align: Tensor
+    fit_scale: Tensor
+    slice_starts: tuple[int, ...]
 
     def adopt(self, weights: Tensor) -> None:
         _check_kernel(self.weight_shape)
         super().adopt(weights)
+        self._decompose()
 
     def effective_weight(self) -> Tensor:
         return self._latent()
 
+    def _decompose(self) -> BasisWeights:
+        """Decompose the weights; what comes out is kept in buffers, and so in checkpoints."""
+        latent = self._latent().detach().double().numpy()
+        if not np.isfinite(latent).all():
+            raise FormError(f"weights of a layer of form {self.form} must be finite")
+        fit = smartexchange(latent, self.options)
+        for name, value in (("code", fit.sign * (fit.exponent + 1)), ("basis", fit.basis),
+                            ("align", fit.align), ("scale", fit.scale)):
+            self.register_buffer(f"fit_{name}", torch.from_numpy(value.copy()))
+        self.slice_starts = fit.slice_starts
+        return fit
+
+    def _fit(self) -> BasisWeights:
+        """Return the last decomposition."""
+        code = self.fit_code.numpy()
+        _, channels, kernel, _ = self.weight_shape
+        return BasisWeights(
+            axis="kernel" if kernel == BASIS_SIZE else "channel", sign=np.sign(code),
+            exponent=np.maximum(np.abs(code) - 1, 0), basis=self.fit_basis.numpy(),
+            align=self.fit_align.numpy(), slice_starts=self.slice_starts, channels=channels,
+            scale=self.fit_scale.numpy())
+
     def refit(self) -> None:
-        self._fit = smartexchange(self._latent().detach().double().numpy(), self.options)
+        fit = self._decompose()
         with torch.no_grad():
-            self.latent.copy_(real_weights(self._fit).reshape(self.latent.shape))
+            self.latent.copy_(real_weights(fit).reshape(self.latent.shape))
 
     def export(self) -> BasisWeights:
-        if self._fit is None or not torch.equal(real_weights(self._fit), self._latent().detach()):
+        if not torch.equal(real_weights(self._fit()), self._latent().detach()):
             self.refit()
-        return cast(BasisWeights, self._fit)
+        return self._fit()
 
 
 class AlternatingConv2d(_Alternating, FormConv2d):

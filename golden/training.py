@@ -224,9 +224,11 @@ class Trainer:
         loss = nn.functional.cross_entropy(logits.float(), self.samples.labels[index])
         value = loss.item()
         if not math.isfinite(value):
+            left = (f"the checkpoint of epoch {self.epoch} stays" if self.epoch
+                    else "no checkpoint was written")
             raise TrainingError(
-                f"the loss became {value} in epoch {self.epoch + 1} of {options.epochs}; "
-                f"the checkpoint of the epoch before it stays. Lower the rate ({options.rate})")
+                f"the loss became {value} in epoch {self.epoch + 1} of {options.epochs}; {left}. "
+                f"Lower the rate ({options.rate})")
         (loss + shift_penalty(model, options.weight_decay)).backward()
         self.optimiser.step()
         if self.switch is not None:
