@@ -10,6 +10,7 @@ from torch import nn
 from smartdeal.golden.binary_layers import BinaryConv2d, BinaryLinear
 from smartdeal.golden.form_layers import FormConv2d, FormLinear, original_weights
 from smartdeal.golden.options import DEFAULT_FORM, FormError, FormOptions
+from smartdeal.golden.shared_layers import SHARED_LAYERS
 from smartdeal.golden.shift_layers import (
     DeepShiftConv2d,
     DeepShiftLinear,
@@ -40,6 +41,7 @@ TRAINED_FORMS: dict[str, tuple[type[FormConv2d], type[FormLinear]]] = {
     "shift2": (ShiftTermsConv2d, ShiftTermsLinear),
     "int8": (Int8Conv2d, Int8Linear),
     "binary": (BinaryConv2d, BinaryLinear),
+    **SHARED_LAYERS,
 }
 #: Forms whose weights cannot be zero: no vector can be zeroed.
 _WITHOUT_ZERO = ("binary",)

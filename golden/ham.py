@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from smartdeal.golden.bits import pack, unpack, width
 from smartdeal.golden.huffman import HuffmanCode
 
 __all__ = ["FORMATS", "Encoded", "decode_matrix", "encode_matrix", "ham_bound", "sham_bound"]
@@ -48,33 +49,13 @@ class Encoded:
     table_bits: int
 
 
-def _pack(indices: NDArray[np.integer], bits: int) -> bytes:
-    """Pack numbers of so many bits, most significant first."""
-    if not bits or not indices.size:
-        return b""
-    shifts = np.arange(bits - 1, -1, -1)
-    return np.packbits((indices.ravel()[:, None] >> shifts & 1).astype(np.uint8)).tobytes()
-
-
-def _unpack(data: bytes, count: int, bits: int) -> NDArray[np.int64]:
-    if not bits:
-        return np.zeros(count, np.int64)
-    flat = np.unpackbits(np.frombuffer(data, np.uint8), count=count * bits).astype(np.int64)
-    return flat.reshape(count, bits) @ (1 << np.arange(bits - 1, -1, -1))
-
-
-def _width(numbers: int) -> int:
-    """Return the bits of a number below ``numbers``."""
-    return max(0, math.ceil(math.log2(numbers))) if numbers > 1 else 0
-
-
 def _sparse(matrix: Matrix) -> tuple[Matrix, bytes, int]:
     """Return the non-zero values by column, and rows and column counts as bytes and bits."""
     rows, columns = matrix.shape
     column, row = np.nonzero(matrix.T)
     counts = np.bincount(column, minlength=columns)
-    structure = _pack(counts, _width(rows + 1)), _pack(row, _width(rows))
-    bits = columns * _width(rows + 1) + len(row) * _width(rows)
+    structure = pack(counts, width(rows + 1)), pack(row, width(rows))
+    bits = columns * width(rows + 1) + len(row) * width(rows)
     return matrix.T[column, row], structure[0] + structure[1], bits
 
 
@@ -116,9 +97,9 @@ def encode_matrix(matrix: Matrix, form: str) -> Encoded:
         table, payload, bits = _coded(values)
     elif form == "index_map":
         distinct, index = np.unique(values, return_inverse=True)
-        width = _width(len(distinct))
+        index_bits = width(len(distinct))
         table = struct.pack("<I", len(distinct)) + distinct.astype("<f4").tobytes()
-        payload, bits = _pack(index, width), len(values) * width
+        payload, bits = pack(index, index_bits), len(values) * index_bits
     else:
         payload, bits = values.astype("<f4").tobytes(), len(values) * _WORD
     return Encoded(header + table + structure + payload, bits, structure_bits, 8 * len(table))
@@ -149,7 +130,7 @@ def _decode_values(form: str, reader: _Reader, table: "_Table", count: int) -> M
             return np.zeros(0, np.float32)
         return table.values[HuffmanCode(table.lengths).decode(reader.rest(), count)]
     if form == "index_map":
-        return table.values[_unpack(reader.rest(), count, _width(len(table.values)))]
+        return table.values[unpack(reader.rest(), count, width(len(table.values)))]
     return np.frombuffer(reader.take(4 * count), "<f4")
 
 
@@ -183,10 +164,10 @@ def decode_matrix(data: bytes) -> Matrix:
     table = _read_table(form, reader)
     if form not in ("csc", "sham"):
         return _decode_values(form, reader, table, rows * columns).reshape(columns, rows).T.copy()
-    width = _width(rows + 1)
-    counts = _unpack(reader.take(-(-columns * width // 8)), columns, width)
+    bits = width(rows + 1)
+    counts = unpack(reader.take(-(-columns * bits // 8)), columns, bits)
     total = int(counts.sum())
-    row = _unpack(reader.take(-(-total * _width(rows) // 8)), total, _width(rows))
+    row = unpack(reader.take(-(-total * width(rows) // 8)), total, width(rows))
     matrix = np.zeros((columns, rows), np.float32)
     matrix[np.repeat(np.arange(columns), counts), row] = _decode_values(form, reader, table, total)
     return matrix.T.copy()

@@ -120,7 +120,11 @@ class HuffmanCode:
         return np.packbits(bits).tobytes(), total
 
     def decode(self, data: bytes, count: int) -> NDArray[np.int64]:
-        """Return the first ``count`` symbols.
+        """Return the first ``count`` symbols; errors as for :meth:`decode_counted`."""
+        return self.decode_counted(data, count)[0]
+
+    def decode_counted(self, data: bytes, count: int) -> tuple[NDArray[np.int64], int]:
+        """Return the first ``count`` symbols, and how many bits they took.
 
         Works as a canonical decoder does: bit by bit, comparing with the first codeword of each
         length.
@@ -151,4 +155,4 @@ class HuffmanCode:
                 first = (first + per_length[length]) << 1
             else:
                 raise ValueError(f"the bits before {position} are no codeword")
-        return symbols
+        return symbols, position

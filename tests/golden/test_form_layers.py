@@ -16,6 +16,7 @@ from smartdeal.golden.convert import TRAINED_FORMS, convert, shift_norms
 from smartdeal.golden.form_layers import FormLayer, form_layers, real_weights
 from smartdeal.golden.forms import BasisWeights
 from smartdeal.golden.options import FormError, FormOptions
+from smartdeal.golden.shared_layers import SharedLinear
 from smartdeal.golden.shift_layers import (
     DeepShiftLinear,
     DeepShiftPSLinear,
@@ -267,6 +268,20 @@ def test_bucket_switch_counts_signs() -> None:
         BucketSwitch([layer], bar=0)
 
 
+# Shared values.
+
+def test_shared_values_get_the_sum_of_their_weights_gradients() -> None:
+    """Two weights at 1, one at -2, one pruned: gradients 2 + 3, 5, and none."""
+    layer = linear(SharedLinear, [1.0, 1.0, -2.0, 0.1],
+                   FormOptions(shared_values=2, percentile=25))
+    assert layer.effective_weight().flatten().tolist()[2:] == [-2.0, 0.0]
+    (layer.effective_weight().flatten() * torch.tensor([2.0, 3.0, 5.0, 7.0])).sum().backward()
+    gradient = layer.get_parameter("values").grad
+    assert gradient is not None
+    assert gradient.tolist() == [5.0, 5.0]  # of -2, and of 1
+    assert len(np.unique(layer.export().integer())) == 3
+
+
 # Binary networks.
 
 def test_sign_of_zero_is_plus_one() -> None:
@@ -409,7 +424,7 @@ def test_forms_and_fractions_by_layer() -> None:
 
 @pytest.mark.parametrize(("form", "options", "message"), [
     ("nil", {}, "stem: weight form must be one of float, smartdeal, smartdeal-train, deepshift-q, "
-                "deepshift-ps, shift2, int8, binary, not 'nil'"),
+                "deepshift-ps, shift2, int8, binary, cws, pws, uq, ecsq, not 'nil'"),
     ({"*": "int8", "tail": "int8"}, {}, "there is no layer 'tail' to convert; there are stem, "
                                         "body.2, head"),
     ("binary", {"zero_fraction": 0.5}, "body.2: form binary has no zero, so no vector can be "
