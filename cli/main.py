@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from smartdeal.cli.compile import compile_command
+from smartdeal.cli.compress import compress
 from smartdeal.cli.config import config
 from smartdeal.cli.disasm import disasm
 from smartdeal.cli.generate import generate
@@ -58,7 +59,7 @@ def cli() -> None:
     """Generate multiplier-free DNN accelerators, and prove them on real layers."""
 
 
-for command in (generate, simulate, compile_command, run, train, disasm, config):
+for command in (generate, simulate, compile_command, run, train, compress, disasm, config):
     cli.add_command(command)
 
 
