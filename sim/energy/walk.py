@@ -25,12 +25,14 @@ from smartdeal.hw.isa import (
     section_format,
     step_format,
 )
+from smartdeal.hw.packing import WordFormat
 from smartdeal.sim.energy.events import Events
 
 __all__ = ["ProgramEvents", "count_image"]
 
 #: Bits of bytes 0…255 that are 1.
 _ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1).astype(np.uint8)
+_LAYOUTS = {int(Opcode.LAYER): INSTRUCTION, int(Opcode.MOVE): MOVE_INSTRUCTION}
 _LOADS = {SectionKind.PROGRAM: "program_loads", SectionKind.STEPS: "weight_loads",
           SectionKind.CHANNELS: "channel_loads", SectionKind.BASIS: "basis_loads",
           SectionKind.ACTIVATIONS: "activation_loads"}
@@ -134,15 +136,24 @@ def _instructions(
         opcode = int(words[pointer]) & 0xFF
         if opcode == Opcode.END:
             return [*found, Events(instruction_words=1)]
-        layout = {int(Opcode.LAYER): INSTRUCTION, int(Opcode.MOVE): MOVE_INSTRUCTION}.get(opcode)
+        layout = _LAYOUTS.get(opcode)
         if layout is None or pointer + INSTRUCTION_WORDS > len(words):
             break
-        raw = words[pointer:pointer + INSTRUCTION_WORDS].astype("<u4").tobytes()
-        fields = {name: int(value[0]) for name, value in layout.unpack(raw, 32).items()}
+        fields = _fields(words[pointer:pointer + INSTRUCTION_WORDS], layout)
         found.append(_move(fields, config) if opcode == Opcode.MOVE
                      else _layer(fields, steps, config))
         pointer += INSTRUCTION_WORDS
     raise ValueError(f"Program must reach END, not stop at word {pointer}")
+
+
+def _fields(words: NDArray[np.uint32], layout: WordFormat) -> dict[str, int]:
+    """Unpack the unsigned fields of one instruction; ``WordFormat.unpack`` is made for many."""
+    number = int.from_bytes(words.astype("<u4").tobytes(), "little")
+    fields: dict[str, int] = {}
+    for field in layout.fields:
+        fields[field.name] = number & (1 << field.bits) - 1
+        number >>= field.bits
+    return fields
 
 
 def _move(fields: dict[str, int], config: AcceleratorConfig) -> Events:
