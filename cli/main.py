@@ -13,6 +13,7 @@ from smartdeal.cli.compile import compile_command
 from smartdeal.cli.config import config
 from smartdeal.cli.disasm import disasm
 from smartdeal.cli.generate import generate
+from smartdeal.cli.report import report
 from smartdeal.cli.run import run
 from smartdeal.cli.simulate import WrongHardware, simulate
 
@@ -29,6 +30,7 @@ Examples:
   smartdeal simulate resnet8
   smartdeal simulate resnet18 --layer layer1.0.conv1 --rows 9 --cols 8
   smartdeal compile resnet8 -o net.sdp && smartdeal run net.sdp shoe.png
+  smartdeal report resnet18 -o report.html
 """
 
 
@@ -56,7 +58,7 @@ def cli() -> None:
     """Generate multiplier-free DNN accelerators, and prove them on real layers."""
 
 
-for command in (generate, simulate, compile_command, run, disasm, config):
+for command in (generate, simulate, compile_command, run, report, disasm, config):
     cli.add_command(command)
 
 

@@ -16,10 +16,11 @@ from smartdeal.sim.energy.events import Events
 from smartdeal.sim.energy.price import price
 from smartdeal.sim.energy.residency import Operands, Traffic, resident_traffic
 from smartdeal.sim.energy.technology import Technology
-from smartdeal.sim.energy.walk import count_image
+from smartdeal.sim.energy.walk import count_image, output_words
 from smartdeal.sim.latency import Cycles, predict, predict_instructions
 
-__all__ = ["CompiledLayer", "LayerCost", "NetworkCost", "cost_of_layers", "cost_of_program"]
+__all__ = ["CompiledLayer", "LayerCost", "NetworkCost", "Region", "cost_of_layers",
+           "cost_of_program"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -67,6 +68,8 @@ class LayerCost:
     traffic : Traffic
     load_cycles, store_cycles : int
         Beats of the host's streams; they do not overlap with computing.
+    stored_bytes : int
+        Bytes of weights and tables, each once.
     activation_bytes : int
         Bytes of the activation buffer that it uses; 0 if unknown.
     """
@@ -85,6 +88,7 @@ class LayerCost:
     traffic: Traffic
     load_cycles: int
     store_cycles: int
+    stored_bytes: int = 0
     activation_bytes: int = 0
 
     @property
@@ -106,6 +110,15 @@ class LayerCost:
         return price(self.events, self.total_cycles, self.traffic.total, config, technology)
 
 
+@dataclass(frozen=True)
+class Region:
+    """Words of the activation buffer that a layer writes: ``first`` up to ``end``."""
+
+    layer: str
+    first: int
+    end: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class NetworkCost:
     """What a network costs on an accelerator.
@@ -118,6 +131,8 @@ class NetworkCost:
     layers : tuple of LayerCost
     on_chip : bool
         All tensors stay in the activation buffer: one network program.
+    regions : tuple of Region
+        Where each layer of a network program writes.
     """
 
     name: str
@@ -125,6 +140,7 @@ class NetworkCost:
     config: AcceleratorConfig
     layers: tuple[LayerCost, ...]
     on_chip: bool
+    regions: tuple[Region, ...] = ()
 
     @cached_property
     def events(self) -> Events:
@@ -193,7 +209,7 @@ def cost_of_layers(
             input_shape=layer.input_shape, output_shape=layer.program.output_shape,
             macs=layer.macs, weights=layer.weights, nonzero_terms=layer.nonzero_terms,
             parts=len(parts), cycles=cycles, events=run, traffic=Traffic(), load_cycles=0,
-            store_cycles=0, activation_bytes=max(
+            store_cycles=0, stored_bytes=cut.stored, activation_bytes=max(
                 part.output_word + part.output_words for part in parts) * config.cols),
             traffic, config))
     return NetworkCost(name=name, source=source, config=config, layers=tuple(costs),
@@ -202,10 +218,11 @@ def cost_of_layers(
 
 @dataclass(frozen=True, eq=False)
 class _Cut:
-    """How a layer's parts are run: its operands, and which parts load their weights."""
+    """How a layer's parts are run: operands, which parts load their weights, and their bytes."""
 
     operands: Operands
     loads: tuple[bool, ...]
+    stored: int
 
 
 def _cut(layer: CompiledLayer, config: AcceleratorConfig) -> _Cut:
@@ -229,7 +246,8 @@ def _cut(layer: CompiledLayer, config: AcceleratorConfig) -> _Cut:
         output=layer.program.name, input=layer.input, residual=layer.residual,
         input_bytes=window, output_bytes=output, residual_bytes=output if adds else 0,
         whole=whole, window_bytes=window if by_strip else window * len(ranges)),
-        tuple(by_strip or part.first_row == first.first_row for part in parts))
+        tuple((by_strip and not whole) or part.first_row == first.first_row for part in parts),
+        weights)
 
 
 def cost_of_program(program: NetworkProgram) -> NetworkCost:
@@ -265,9 +283,22 @@ def cost_of_program(program: NetworkProgram) -> NetworkCost:
             name=info.name, kind=info.kind, form=_form(program.about, info.name, info.weights),
             input_shape=info.input_shape, output_shape=info.output_shape, macs=info.macs,
             weights=info.weights, nonzero_terms=info.nonzero_terms, parts=1, cycles=spent,
-            events=event, traffic=Traffic(), load_cycles=0, store_cycles=0), traffic, config))
+            events=event, traffic=Traffic(), load_cycles=0, store_cycles=0,
+            stored_bytes=info.table_bytes), traffic, config))
     return NetworkCost(name=program.name, source=str(program.about.get("source", "program file")),
-                       config=config, layers=tuple(costs), on_chip=True)
+                       config=config, layers=tuple(costs), on_chip=True,
+                       regions=tuple(_regions(program)))
+
+
+def _regions(program: NetworkProgram) -> list[Region]:
+    """Return where each LAYER writes; of a layer cut by channels, all of it."""
+    found: dict[str, Region] = {}
+    for image, names in zip(program.segments, program.instructions, strict=True):
+        for layer, (first, end) in zip(names, output_words(image, program.config), strict=True):
+            if end:
+                old = found.get(layer, Region(layer, first, end))
+                found[layer] = Region(layer, min(old.first, first), max(old.end, end))
+    return list(found.values())
 
 
 def _form(about: Mapping[str, object], layer: str, weights: int) -> str:

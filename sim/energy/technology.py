@@ -28,8 +28,8 @@ CERTAINTIES = {
 #: Every constant that a table must have: the unit that it is kept in, and what it is.
 CONSTANTS: dict[str, tuple[str, str]] = {
     "dram": ("pJ/byte", "a byte from or to external memory"),
-    "sram_small": ("pJ/byte", "a byte from or to an SRAM macro of `bytes` bytes"),
-    "sram_large": ("pJ/byte", "a byte from or to a larger SRAM macro of `bytes` bytes"),
+    "sram_small": ("pJ/byte", "a byte from or to a small SRAM macro"),
+    "sram_large": ("pJ/byte", "a byte from or to a large SRAM macro"),
     "multiply": ("pJ", "an 8 × 8 bit multiplication"),
     "add": ("pJ", "an 8 bit addition"),
     "shift": ("pJ", "an 8 bit barrel shift"),

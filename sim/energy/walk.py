@@ -4,6 +4,7 @@ The program is the image that the hardware runs; nothing else is looked at. The 
 is that of docs/execution.md; docs/energy.md names the signal that a test counts beside it.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,7 @@ from smartdeal.hw.isa import (
 from smartdeal.hw.packing import WordFormat
 from smartdeal.sim.energy.events import Events
 
-__all__ = ["ProgramEvents", "count_image"]
+__all__ = ["ProgramEvents", "count_image", "output_words"]
 
 #: Bits of bytes 0…255 that are 1.
 _ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1).astype(np.uint8)
@@ -86,23 +87,45 @@ def count_image(image: bytes, config: AcceleratorConfig) -> ProgramEvents:
     ValueError
         If the program would not reach END.
     """
+    words, steps, load = _read(image, config)
+    if not load.program_loads:
+        return ProgramEvents(load, ())
+    return ProgramEvents(load, tuple(_instructions(words, _decode(steps, config), config)))
+
+
+def output_words(image: bytes, config: AcceleratorConfig) -> list[tuple[int, int]]:
+    """Return first word and end of what each instruction writes; errors as for the counting.
+
+    A MOVE may write with any distances, so that its range is empty here.
+    """
+    words, _, _ = _read(image, config)
+    regions: list[tuple[int, int]] = []
+    for opcode, fields in _decoded(words):
+        if opcode != Opcode.LAYER:
+            regions.append((0, 0))
+            continue
+        size = 1 if LayerFlag(fields["flags"]) & LayerFlag.REDUCE else fields["tiles"]
+        first = fields["output_base"]
+        regions.append((first, first + (fields["channels"] - 1) * fields["output_stride"] + size))
+    return regions
+
+
+def _read(
+    image: bytes, config: AcceleratorConfig,
+) -> tuple[NDArray[np.uint32], list[tuple[int, bytes]], Events]:
+    """Return the instruction memory, the sections of steps, and the events of loading."""
     loads = dict.fromkeys(_LOADS.values(), 0)
     words = np.zeros(config.program_words, np.uint32)
     steps: list[tuple[int, bytes]] = []
-    has_program = False
     for section in read_image(image, config).sections:
         unit = section_format(section.kind, config).unit_bytes(config.host_bits)
         loads[_LOADS[section.kind]] += len(section.data) // unit
         if section.kind == SectionKind.PROGRAM:
-            has_program = True
             units = np.frombuffer(section.data, "<u4").reshape(-1, config.host_bits // 32)
             words[section.address:section.address + len(units)] = units[:, 0]
         elif section.kind == SectionKind.STEPS:
             steps.append((section.address, section.data))
-    load = Events(**loads)
-    if not has_program:
-        return ProgramEvents(load, ())
-    return ProgramEvents(load, tuple(_instructions(words, _decode(steps, config), config)))
+    return words, steps, Events(**loads)
 
 
 def _decode(sections: list[tuple[int, bytes]], config: AcceleratorConfig) -> _Steps:
@@ -130,18 +153,22 @@ def _decode(sections: list[tuple[int, bytes]], config: AcceleratorConfig) -> _St
 def _instructions(
     words: NDArray[np.uint32], steps: _Steps, config: AcceleratorConfig,
 ) -> list[Events]:
-    found: list[Events] = []
+    found = [_move(fields, config) if opcode == Opcode.MOVE else _layer(fields, steps, config)
+             for opcode, fields in _decoded(words)]
+    return [*found, Events(instruction_words=1)]  # END
+
+
+def _decoded(words: NDArray[np.uint32]) -> Iterator[tuple[int, dict[str, int]]]:
+    """Yield opcode and fields of each instruction before END."""
     pointer = 0
     while pointer < len(words):
         opcode = int(words[pointer]) & 0xFF
         if opcode == Opcode.END:
-            return [*found, Events(instruction_words=1)]
+            return
         layout = _LAYOUTS.get(opcode)
         if layout is None or pointer + INSTRUCTION_WORDS > len(words):
             break
-        fields = _fields(words[pointer:pointer + INSTRUCTION_WORDS], layout)
-        found.append(_move(fields, config) if opcode == Opcode.MOVE
-                     else _layer(fields, steps, config))
+        yield opcode, _fields(words[pointer:pointer + INSTRUCTION_WORDS], layout)
         pointer += INSTRUCTION_WORDS
     raise ValueError(f"Program must reach END, not stop at word {pointer}")
 
