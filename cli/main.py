@@ -15,6 +15,7 @@ from smartdeal.cli.compress import compress
 from smartdeal.cli.config import config
 from smartdeal.cli.disasm import disasm
 from smartdeal.cli.generate import generate
+from smartdeal.cli.report import report
 from smartdeal.cli.run import run
 from smartdeal.cli.simulate import WrongHardware, simulate
 from smartdeal.cli.train import train
@@ -34,6 +35,7 @@ Examples:
   smartdeal train resnet8 --data digits --form smartdeal -o net.safetensors
   smartdeal compile resnet8 -o net.sdp && smartdeal run net.sdp shoe.png
   smartdeal accuracy net.sdp --data fashion-mnist/
+  smartdeal report resnet18 -o report.html
 """
 
 
@@ -61,8 +63,19 @@ def cli() -> None:
     """Generate multiplier-free DNN accelerators, and prove them on real layers."""
 
 
-for command in (generate, simulate, compile_command, run, accuracy, train, compress, disasm,
-                config):
+COMMANDS = (
+    generate,
+    simulate,
+    compile_command,
+    run,
+    accuracy,
+    train,
+    compress,
+    report,
+    disasm,
+    config,
+)
+for command in COMMANDS:
     cli.add_command(command)
 
 
