@@ -15,6 +15,7 @@ from smartdeal.cli.disasm import disasm
 from smartdeal.cli.generate import generate
 from smartdeal.cli.run import run
 from smartdeal.cli.simulate import WrongHardware, simulate
+from smartdeal.cli.synth import synth
 
 __all__ = ["cli", "main"]
 
@@ -56,7 +57,7 @@ def cli() -> None:
     """Generate multiplier-free DNN accelerators, and prove them on real layers."""
 
 
-for command in (generate, simulate, compile_command, run, disasm, config):
+for command in (generate, simulate, compile_command, run, synth, disasm, config):
     cli.add_command(command)
 
 
