@@ -96,18 +96,22 @@ def _sum(weights: Mapping[str, float], cells: Mapping[str, int]) -> int:
 
 
 #: ``-noflatten`` synthesises each distinct module once, which is what makes a sweep fast.
+#: ``-no-rw-check``: no program depends on what a memory reads of a word that is written in the same
+#: cycle (partial sums are forwarded; a layer or a move must not read where it writes), and hardware
+#: that gives the old word is large. ``-nowidelut``: wide multiplexers are built by hand, and
+#: elsewhere they make a design quicker by making it twice as large.
 TARGETS = {
     "ecp5": Technology(
-        "ecp5", "synth_lattice -family ecp5 -noflatten -top {top}",
+        "ecp5", "synth_lattice -family ecp5 -nowidelut -no-rw-check -noflatten -top {top}",
         luts={"LUT4": 1}, carries={"CCU2C": 2}, ffs={"TRELLIS_FF": 1},
         brams={"DP16KD|PDPW16KD": 1}, dsps={"MULT18X18D": 1, "MULT9X9D": 0.5},
         lutrams={"TRELLIS_DPR16X4": 6}),  # four tables of memory, two that write them
     "ice40": Technology(
-        "ice40", "synth_ice40 -device u -dsp -noflatten -top {top}",
+        "ice40", "synth_ice40 -device u -dsp -no-rw-check -noflatten -top {top}",
         luts={"SB_LUT4": 1}, carries={}, ffs={"SB_DFF.*": 1},
         brams={"SB_RAM40_4K.*": 1, "SB_SPRAM256KA": 1}, dsps={"SB_MAC16": 1}, lutrams={}),
     "gowin": Technology(
-        "gowin", "synth_gowin -family gw1n -noiopads -noflatten -top {top}",
+        "gowin", "synth_gowin -family gw1n -noiopads -no-rw-check -noflatten -top {top}",
         luts={"LUT[1-4]": 1}, carries={"ALU": 1}, ffs={"DFF.*": 1},
         brams={"(S|SD|D|DP)[A-Z]*(B|X9B|X9)|pROM.*|rROM.*": 1},
         dsps={"MULT18X18": 1, "MULT9X9": 0.5, "MULT36X36": 4},

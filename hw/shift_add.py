@@ -1,13 +1,11 @@
 """Accumulator ± (operand << exponent): the one computation of a processing element."""
 
-from collections.abc import Callable
-
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from smartdeal.golden.formats import ACT_BITS, CoefficientFormat
-from smartdeal.hw.technology import Technology, lut4, technology_of
+from smartdeal.hw.technology import Technology, carry_chain, lut4, table_of, technology_of
 
 __all__ = ["ShiftAdd"]
 
@@ -114,34 +112,17 @@ class ShiftAdd(wiring.Component):
         def bit_of(index):
             return value[min(index, len(value) - 1)]
 
-        carry = Const(0)
-        # The chain begins with half a cell that makes a carry of `minus`.
-        halves = [(0x000A, minus, Const(1), Const(1), Const(1), None)]
-        halves += [(_CARRY_TABLE, self.acc[i], self.exponent[-1], bit_of(i),
-                    bit_of(i - distance) if i >= distance else minus, self.total[i])
-                   for i in range(self.acc_bits)]
-        if len(halves) % 2:
-            halves.append((0, Const(0), Const(0), Const(0), Const(0), None))
-        for index in range(0, len(halves), 2):
-            following = Signal(name=f"carry_{index // 2}")
-            ports = {"i_CIN": carry, "o_COUT": following}
-            for half in range(2):
-                table, a, b, c, d, total = halves[index + half]
-                ports |= {f"p_INIT{half}": Const(table, 16), f"p_INJECT1_{half}": "NO",
-                          f"i_A{half}": a, f"i_B{half}": b, f"i_C{half}": c, f"i_D{half}": d}
-                if total is not None:
-                    ports[f"o_S{half}"] = total
-            m.submodules[f"add_{index // 2}"] = Instance("CCU2C", **ports)
-            carry = following
+        # The chain begins with a bit that only makes a carry of `minus`.
+        bits = [(_CARRY_ONLY, (minus, Const(1), Const(1), Const(1)), None)]
+        bits += [(_ADD, (self.acc[i], self.exponent[-1], bit_of(i),
+                         bit_of(i - distance) if i >= distance else minus), self.total[i])
+                 for i in range(self.acc_bits)]
+        carry_chain(m, bits)
 
 
-def _table(function: Callable[[int, int, int, int], int]) -> int:
-    """Return the table of a function of four bits."""
-    return sum(function(*(index >> bit & 1 for bit in range(4))) << index for index in range(16))
-
-
-_GATE          = _table(lambda bit, valid, minus, _: valid & (bit ^ minus))
-_INVERT        = _table(lambda kept, moved, select, minus: (moved if select else kept) ^ minus)
-_INVERT_LOWEST = _table(lambda kept, moved, select, minus: moved if select else kept ^ minus)
-_CHOOSE        = _table(lambda kept, moved, select, valid: valid & (moved if select else kept))
-_CARRY_TABLE   = _table(lambda acc, select, low, high: acc ^ (high if select else low))
+_GATE          = table_of(lambda bit, valid, minus, _: valid & (bit ^ minus))
+_INVERT        = table_of(lambda kept, moved, select, minus: (moved if select else kept) ^ minus)
+_INVERT_LOWEST = table_of(lambda kept, moved, select, minus: moved if select else kept ^ minus)
+_CHOOSE        = table_of(lambda kept, moved, select, valid: valid & (moved if select else kept))
+_ADD           = table_of(lambda acc, select, low, high: acc ^ (high if select else low))
+_CARRY_ONLY    = table_of(lambda carry, _, low, high: carry & ~(low | high) & 1)
