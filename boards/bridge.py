@@ -67,8 +67,8 @@ class SerialBridge(wiring.Component):
             raise ValueError(f"Clock must be slower than {DEFAULT_BAUD << DIVISOR_BITS} Hz, not "
                              f"{clock_hz!r}")
         super().__init__({
-            "rx":     In(1, init=1),
-            "tx":     Out(1, init=1),
+            "rx":     In(1),
+            "tx":     Out(1),
             "bus":    Out(RegisterBus()),
             "load":   Out(stream.Signature(host_bits)),
             "store":  In(stream.Signature(host_bits)),

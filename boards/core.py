@@ -42,8 +42,8 @@ class BoardCore(wiring.Component):
         self.config   = config
         self.clock_hz = clock_hz
         super().__init__({
-            "rx":     In(1, init=1),
-            "tx":     Out(1, init=1),
+            "rx":     In(1),
+            "tx":     Out(1),
             "alive":  Out(1),
             "linked": Out(1),
             "notify": Out(1),

@@ -35,24 +35,24 @@ class _SerialCrc(wiring.Component):
     add:   In(1)
     byte:  In(8)
     busy:  Out(1)
-    value: Out(32, init=0xFFFFFFFF)
+    value: Out(32)
 
     def elaborate(self, platform):
         m = Module()
         left  = Signal(range(9))
         shift = Signal(8)
-        m.d.comb += self.busy.eq(left != 0)
+        value = Signal(32, init=0xFFFFFFFF)
+        m.d.comb += [self.busy.eq(left != 0), self.value.eq(value)]
         with m.If(left != 0):
             m.d.sync += [
                 left.eq(left - 1),
                 shift.eq(shift >> 1),
-                self.value.eq((self.value >> 1)
-                              ^ Mux(self.value[0] ^ shift[0], _POLYNOMIAL, 0)),
+                value.eq((value >> 1) ^ Mux(value[0] ^ shift[0], _POLYNOMIAL, 0)),
             ]
         with m.If(self.add):
             m.d.sync += [left.eq(8), shift.eq(self.byte)]
         with m.If(self.clear):
-            m.d.sync += [left.eq(0), self.value.eq(0xFFFFFFFF)]
+            m.d.sync += [left.eq(0), value.eq(0xFFFFFFFF)]
         return m
 
 

@@ -1,9 +1,10 @@
 """The serial protocol between host and board; ``docs/uart.md`` describes it for other drivers.
 
-A frame is FLAG, body, FLAG. In the body, FLAG and ESCAPE are sent as ESCAPE and the byte xor 0x20.
-A request's body is sequence number, operation, payload and the CRC-32 of these (little-endian, as
-zlib has it). A reply's body is the request's number, its operation with bit 7 set, a status, payload
-and CRC-32. The host sends the next request when it has the reply to the last one.
+A frame is FLAG, body, FLAG. In the body, FLAG and ESCAPE are sent as ESCAPE and the byte xor
+0x20. A request's body is sequence number, operation, payload and the CRC-32 of these
+(little-endian, as zlib has it). A reply's body is the request's number, its operation with bit 7
+set, a status, payload and CRC-32. The host sends the next request when it has the reply to the
+last one.
 """
 
 import enum

@@ -27,11 +27,20 @@ class UartReceiver(wiring.Component):
         Pulse: a byte had no stop bit.
     """
 
-    divisor: In(DIVISOR_BITS)
-    rx:      In(1, init=1)
-    data:    Out(8)
-    valid:   Out(1)
-    broken:  Out(1)
+    divisor: Signal
+    rx:      Signal
+    data:    Signal
+    valid:   Signal
+    broken:  Signal
+
+    def __init__(self):
+        super().__init__({
+            "divisor": In(DIVISOR_BITS),
+            "rx":      In(1),
+            "data":    Out(8),
+            "valid":   Out(1),
+            "broken":  Out(1),
+        })
 
     def elaborate(self, platform):
         m = Module()
@@ -73,25 +82,34 @@ class UartTransmitter(wiring.Component):
         Nothing is being sent.
     """
 
-    divisor: In(DIVISOR_BITS)
-    i:       In(stream.Signature(8))
-    tx:      Out(1, init=1)
-    idle:    Out(1)
+    divisor: Signal
+    i:       stream.Interface
+    tx:      Signal
+    idle:    Signal
+
+    def __init__(self):
+        super().__init__({
+            "divisor": In(DIVISOR_BITS),
+            "i":       In(stream.Signature(8)),
+            "tx":      Out(1),
+            "idle":    Out(1),
+        })
 
     def elaborate(self, platform):
         m = Module()
         timer = Signal(DIVISOR_BITS)
         left  = Signal(range(11))
         shift = Signal(9)
-        m.d.comb += [self.i.ready.eq(left == 0), self.idle.eq(left == 0)]
+        line  = Signal(init=1)
+        m.d.comb += [self.i.ready.eq(left == 0), self.idle.eq(left == 0), self.tx.eq(line)]
         with m.If(left == 0):
-            m.d.sync += self.tx.eq(1)
+            m.d.sync += line.eq(1)
             with m.If(self.i.valid):
-                m.d.sync += [self.tx.eq(0), shift.eq(Cat(self.i.payload, 1)), left.eq(10),
+                m.d.sync += [line.eq(0), shift.eq(Cat(self.i.payload, 1)), left.eq(10),
                              timer.eq(self.divisor - 1)]
         with m.Elif(timer != 0):
             m.d.sync += timer.eq(timer - 1)
         with m.Else():
-            m.d.sync += [timer.eq(self.divisor - 1), left.eq(left - 1), self.tx.eq(shift[0]),
+            m.d.sync += [timer.eq(self.divisor - 1), left.eq(left - 1), line.eq(shift[0]),
                          shift.eq(Cat(shift[1:], 1))]
         return m

@@ -24,7 +24,7 @@ CLOCK_HZ = 115_200 * 6
 
 
 class Echo(wiring.Component):
-    """A bridge to four registers and a queue from load to store, with the host's end of the line."""
+    """A bridge to four registers and a queue from load to store, with the line's other end."""
 
     divisor: In(16)
     valid:   In(1)
