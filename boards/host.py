@@ -124,11 +124,17 @@ class BoardSession:
         """
         beat = self.hello.beat_bytes
         image += bytes(-len(image) % beat)
-        step = min(MAX_PAYLOAD, self.hello.max_payload) // beat * beat
-        for position in range(0, len(image), step):
-            self.link.load(image[position:position + step])
+        most = min(MAX_PAYLOAD, self.hello.max_payload) // beat
+        beats, position = most, 0
+        while position < len(image):
+            retries = self.link.retries
+            part = image[position:position + beats * beat]
+            self.link.load(part)
+            position += len(part)
+            # On a bad line short frames come through where long ones do not.
+            beats = max(1, beats // 2) if self.link.retries > retries else min(most, 2 * beats)
             if tell is not None:
-                tell(min(1.0, (position + step) / len(image)))
+                tell(position / len(image))
         if self.link.read(Register.STATUS) & Status.ERROR:
             raise LinkError("the accelerator refused an image: error "
                             f"{self._error()}; the program file is not for this board")

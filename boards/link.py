@@ -24,9 +24,13 @@ __all__ = ["Hello", "Link", "Port", "open_serial"]
 _RATES = (3_000_000, 2_000_000, 1_500_000, 1_000_000, 921_600, 460_800, 230_400)
 #: A bit may be off by half of itself at the end of ten.
 _RATE_ERROR = 0.02
-_TRIES = 8
+#: As many as it takes on a line that spoils most of the frames; a board that is gone costs seconds.
+_TRIES = 30
+#: From a change of rate to the next byte: the board changes when its stop bit has gone.
+_SETTLE_SECONDS = 0.001
 #: Bytes of a reply's frame besides those that were asked for.
 _FRAME_BYTES = 32
+_CONNECT_TRIES = 6
 _HELLO_TRIES = 3
 
 
@@ -108,7 +112,7 @@ class Link:
         self._port.write(bytes([0, 0x55, 0] * 12 + [FLAG, FLAG]))
         heard = len(self._drain(self._port.patience / 4))
         try:
-            hello = Hello(self.request(Operation.HELLO))
+            hello = Hello(self.request(Operation.HELLO, tries=_CONNECT_TRIES))
         except LinkError:
             what = ("something answers, but not as a smartdeal board; is it another device, or a "
                     "board without the bitstream?" if heard or self._deframer.damaged else
@@ -210,6 +214,7 @@ class Link:
 
     def _set_baud(self, baud: int) -> None:
         self._port.set_baud(baud)
+        self._port.pause(_SETTLE_SECONDS)
         self._baud = baud
 
     def pause(self, seconds: float) -> None:

@@ -87,6 +87,8 @@ class SimulatedPort:
 
     def close(self) -> None:
         """End the simulation."""
+        if self._socket.fileno() == -1:
+            return
         try:
             self._socket.sendall(COMMAND.pack(b"Q", 0))
         except OSError:  # it has ended by itself
