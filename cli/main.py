@@ -72,6 +72,7 @@ COMMANDS = (
     train,
     compress,
     report,
+    synth,
     disasm,
     config,
 )

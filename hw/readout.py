@@ -144,14 +144,14 @@ class ReadOutPipeline(wiring.Component):
             self.array_chunk.eq(read.chunk),
         ]
         sums  = self._basis(m, delayed) if config.basis else self.lanes
-        place = delayed("sum", self.sums_at, "emit", "first_sum", "last_sum", "sum_index",
-                        "in_image")
+        place = delayed("sum", self.sums_at, "emit", "first_sum", "last_sum", "in_image")
+        ahead = delayed("sum_index", self.sums_at - 1, "sum_index")
         m.submodules.sum_stage = stage = SumStage(config)
         m.d.comb += [
             stage.valid.eq(place.emit),
             stage.first.eq(place.first_sum),
             stage.last.eq(place.last_sum),
-            stage.index.eq(place.sum_index),
+            stage.next_index.eq(ahead.sum_index),
         ]
         for lane in range(config.drain_lanes):
             m.d.comb += stage.sums[lane].eq(sums[lane])
