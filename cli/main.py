@@ -18,6 +18,7 @@ from smartdeal.cli.generate import generate
 from smartdeal.cli.report import report
 from smartdeal.cli.run import run
 from smartdeal.cli.simulate import WrongHardware, simulate
+from smartdeal.cli.synth import synth
 from smartdeal.cli.train import train
 
 __all__ = ["cli", "main"]

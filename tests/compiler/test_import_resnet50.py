@@ -1,4 +1,4 @@
-"""A ResNet-50 that comes with the onnx library: full width, but every weight of a layer is equal."""
+"""The ResNet-50 of the onnx library: full width, but every weight of a layer is equal."""
 
 from pathlib import Path
 
