@@ -15,7 +15,6 @@ from smartdeal.hw.isa import (
     WAIT_INSTRUCTION,
     Opcode,
     SectionKind,
-    WaitFlag,
 )
 from smartdeal.hw.packing import WordFormat
 
@@ -41,7 +40,7 @@ def load_words(fields: Mapping[str, int]) -> NDArray[np.uint32]:
     return _words(LOAD_INSTRUCTION, {"opcode": Opcode.LOAD, **fields})
 
 
-def wait_words(loads: int, flags: WaitFlag = WaitFlag(0)) -> NDArray[np.uint32]:
+def wait_words(loads: int, flags: int = 0) -> NDArray[np.uint32]:
     """Return the word of a WAIT that lets so many LOADs be unfinished."""
     return _words(WAIT_INSTRUCTION, {"opcode": Opcode.WAIT, "loads": loads, "flags": flags})
 

@@ -1,4 +1,4 @@
-"""Random programs that transfer data by themselves, made from those of :mod:`smartdeal.sim.crafted`.
+"""Random programs that transfer data by themselves: those of :mod:`smartdeal.sim.crafted`, changed.
 
 All memories are filled by LOADs; layers write to system memory or not, and what they wrote is
 loaded again; between and beside them stand loads that change nothing, to keep the bus busy.
@@ -178,7 +178,7 @@ class _Drawing:
         self.words.append(load_words(fields))
         self.activations |= fields["kind"] == SectionKind.ACTIVATIONS
 
-    def _wait(self, loads: int, flags: WaitFlag = WaitFlag(0)) -> None:
+    def _wait(self, loads: int, flags: int = 0) -> None:
         self.words.append(wait_words(loads, flags))
         self.activations &= loads > 0
 
