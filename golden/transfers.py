@@ -66,8 +66,14 @@ class Load(_Transfer):
         """Bytes of a unit in the region."""
         return section_format(self.kind, self.config).unit_bytes(self.config.host_bits)
 
-    def run(self, memories: Memories) -> None:
+    def run(self, memories: Memories, *, spoil: bool = False) -> None:
         """Carry it out, run by run.
+
+        Parameters
+        ----------
+        memories : Memories
+        spoil : bool
+            Whether to write the complement of each unit instead.
 
         Raises
         ------
@@ -80,15 +86,16 @@ class Load(_Transfer):
         runs = self["runs"] if inside.all() else int(np.argmin(inside))
         together = max(1, _CHUNK // self["count"])
         for first in range(0, runs, together):
-            self._runs(memories, np.arange(first, min(first + together, runs)))
+            self._runs(memories, np.arange(first, min(first + together, runs)), spoil)
         if runs < self["runs"]:
             raise ProgramError(ErrorCode.MEMORY_RANGE, self.address)
 
-    def _runs(self, memories: Memories, runs: NDArray[np.int64]) -> None:
+    def _runs(self, memories: Memories, runs: NDArray[np.int64], spoil: bool) -> None:
         source = np.frombuffer(memories.region, np.uint8)
         size = self["count"] * self.unit_bytes
         data = np.concatenate([source[offset:offset + size]
                                for offset in self.run_offsets()[runs]])
+        data = np.invert(data) if spoil else data
         words = self.places(runs)
         outside = words >= section_capacity(self.kind, self.config)
         if outside.any():
