@@ -159,6 +159,10 @@ class LayerProof:
         row, column = self.pixels
         base = self.fields["input_base"] * cols
         words = np.zeros(len(self.memories.activations) + 1, np.int64)
+        # Whole vectors are read, those of empty steps at the first byte too.
+        furthest = int(flats.max(initial=0)) + base + self.length
+        if furthest > len(flat):
+            raise Refusal(self.name, "it reads outside of the activation buffer")
         if len(self.right) == 0:
             return words[:-1] > 0
         for channels, places, r, s, lag in self._reads(taps, flats):
@@ -166,8 +170,6 @@ class LayerProof:
             there = (y >= 0) & (y < height) & (x >= 0) & (x < width)
             pixel = self.numbers[tensor] + y * width + x
             first, last = (base + places + int(self.right[end]) - lag for end in (0, -1))
-            if last.max() >= len(flat):
-                raise Refusal(self.name, "it reads outside of the activation buffer")
             np.add.at(words, first // cols, 1)
             np.subtract.at(words, last // cols + 1, 1)
             size = max(1, _CHUNK // len(self.right))
@@ -196,7 +198,7 @@ class LayerProof:
                  * fields["residual_stride"]) * cols + fields["residual_lane"])
         place = base[:, None] + self.right
         flat = self.memories.activations.reshape(-1)
-        if place.max() >= len(flat):
+        if base.max() + self.length > len(flat):
             raise Refusal(self.name, "its residual operand is not in the activation buffer")
         expected = (self.numbers[tensor] + self.channels[:, None] * height * width + row * width
                     + column)
