@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from smartdeal.golden.interpreter import Interpreter
+from smartdeal.golden.interpreter import Interpreter, ProgramError
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import ErrorCode, SectionKind, section_format
 from smartdeal.hw.registers import Control, DmaError, DmaRegister, Register, Status
@@ -12,6 +12,7 @@ from smartdeal.sim.amaranth_axi import CANARY, Host, Memory, RegularMemory
 from smartdeal.sim.crafted_memory import draw_memory_program
 from smartdeal.sim.latency import Cycles
 from smartdeal.sim.latency_memory import predict_memory
+from smartdeal.sim.memory_programs import bad_memory_programs, good_memory_programs
 from smartdeal.sim.memory_timing import MemoryTiming
 
 IMAGE, BASE, TARGET, SIZE = 0x40000, 0x8000, 0x100, 0x60000
@@ -60,7 +61,7 @@ class Drawn:
 
 
 @pytest.mark.parametrize("seed", [
-    *range(4), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 16)),
+    *range(2), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 12)),
 ])
 def test_regular_memory(simulate, seed):
     """Bytes equal the interpreter's, and every counter is as predicted."""
@@ -84,9 +85,8 @@ def test_regular_memory(simulate, seed):
     simulate(drawn.dut, bench, background=drawn.memory.benches, cycles=60_000)
 
 
-@pytest.mark.parametrize("seed", [
-    100, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(101, 107)),
-])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 104))
 @pytest.mark.parametrize("data_first", [False, True])
 def test_pauses(simulate, seed, data_first):
     """A memory that pauses at random changes no byte."""
@@ -121,7 +121,8 @@ async def good_run(ctx, drawn):
     await drawn.run(ctx)
 
 
-@pytest.mark.parametrize("seed", range(200, 203))
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(200, 202))
 @pytest.mark.parametrize("pause", [0.0, 0.4])
 def test_clear_in_the_middle(simulate, seed, pause):
     """A program that is stopped anywhere leaves nothing behind that disturbs the next."""
@@ -141,7 +142,8 @@ def test_clear_in_the_middle(simulate, seed, pause):
     simulate(drawn.dut, bench, background=drawn.memory.benches, cycles=200_000)
 
 
-@pytest.mark.parametrize("seed", range(300, 303))
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(300, 302))
 @pytest.mark.parametrize("pause", [0.0, 0.4])
 def test_error_responses(simulate, seed, pause):
     """An error response anywhere in the region ends the program with its code."""
@@ -167,6 +169,7 @@ def test_error_responses(simulate, seed, pause):
     simulate(drawn.dut, bench, background=drawn.memory.benches, cycles=200_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(400, 402))
 def test_region_too_small(simulate, seed):
     """Beyond MEMORY_BYTES nothing is asked for or written."""
@@ -226,3 +229,45 @@ def test_bus_is_the_programs(simulate):
         await good_run(ctx, drawn)
 
     simulate(drawn.dut, bench, background=drawn.memory.benches, cycles=200_000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pause", [0.0, 0.5])
+def test_written_programs(simulate, pause):
+    """Every program of the list, the refused ones too, one after the other in one accelerator."""
+    config = AcceleratorConfig(rows=4, cols=6, host_bits=32, memory=True, activation_words=96,
+                               weight_steps=64, channel_entries=16, basis_entries=16,
+                               program_words=512)
+    dut = AxiSystem(config, burst_beats=16)
+    memory, host = Memory(dut, pause=pause, seed=7, size=SIZE), Host(dut)
+    cases = [*good_memory_programs(config), *bad_memory_programs(config)]
+    np.random.default_rng(7).shuffle(cases)
+
+    async def bench(ctx):
+        interpreter = Interpreter(config, bytearray())
+        for case in cases:
+            region = bytearray(case.region)
+            memory.bytes[:] = bytes([CANARY]) * SIZE
+            memory.bytes[IMAGE:IMAGE + len(case.image)] = case.image
+            memory.bytes[BASE:BASE + len(region)] = region
+            interpreter.region = region
+            interpreter.load(case.image)
+            await host.load(ctx, IMAGE, len(case.image))
+            await host.prepare(ctx, BASE, len(region))
+            status = await host.run(ctx)
+            if case.error is not ErrorCode.NONE:
+                with pytest.raises(ProgramError) as caught:
+                    interpreter.run()
+                assert caught.value.code == case.error, case.name
+                assert status == Status.ERROR | Status.PROGRAM, case.name
+                assert await host.read(ctx, Register.ERROR) == case.error, case.name
+                await host.write(ctx, Register.CONTROL, Control.CLEAR)
+                continue
+            interpreter.run()
+            assert status == Status.DONE | Status.PROGRAM, case.name
+            assert memory.bytes[BASE:BASE + len(region)] == region, case.name
+            assert memory.bytes[:BASE] == bytes([CANARY]) * BASE
+            assert memory.bytes[BASE + len(region):IMAGE] == bytes(
+                [CANARY]) * (IMAGE - BASE - len(region))
+
+    simulate(dut, bench, background=memory.benches, cycles=400_000)
