@@ -48,6 +48,8 @@ class SystemHost(Host):
         self._transfers: list[tuple[int, int]] = []
         #: By run: the operation that reads the region; None where there is none.
         self._dumps: list[int | None] = []
+        #: By run: the operations that read the traffic's counters, before and after.
+        self._counts: list[tuple[int, int]] = []
 
     def place(self, size: int) -> int:
         """Return the address of so many bytes that nobody else has."""
@@ -76,6 +78,12 @@ class SystemHost(Host):
         self.operations += [*_set_address(DmaRegister.MEMORY_BASE, address),
                             Write(DmaRegister.MEMORY_BYTES, len(region))]
 
+    def start(self) -> None:
+        """Run the program."""
+        before = self._count()
+        super().start()
+        self._counts.append((before, before))  # until its end is known
+
     def finish(self, limit_cycles: int, *, word: int = 0, words: int = 0) -> None:
         """Wait for the end of a run; read registers, words of the activation buffer, the region."""
         super().finish(limit_cycles, word=word, words=words)
@@ -83,11 +91,6 @@ class SystemHost(Host):
         self._dumps.append(len(self.operations) if size else None)
         if size:
             self.operations.append(Dump(address, size))
-
-    def count(self, name: str) -> int:
-        """Read a counter of the memory's traffic; return which operation's result it is."""
-        self.operations.append(Count(name))
-        return len(self.operations) - 1
 
     def job(self, *, idle: float = 0.0, seed: int = 0) -> Job:
         """Return everything so far as a job, which at its end reads all of system memory."""
@@ -97,9 +100,16 @@ class SystemHost(Host):
 
     def outcomes(self, results: list[Result]) -> list[Outcome]:
         """Return the outcome of every run, given the results of the job."""
-        regions = [b"" if index is None else results[index] for index in self._dumps]
-        return [replace(outcome, memory=region)
-                for outcome, region in zip(super().outcomes(results), regions, strict=True)]
+        outcomes: list[Outcome] = []
+        for outcome, dump, counts in zip(super().outcomes(results), self._dumps, self._counts,
+                                         strict=True):
+            memory = b"" if dump is None else results[dump]
+            assert isinstance(memory, bytes)
+            loaded, stored = (self._integer(results[counts[1] + index])
+                              - self._integer(results[counts[0] + index]) for index in (0, 1))
+            outcomes.append(replace(outcome, memory=memory, bytes_loaded=loaded,
+                                    bytes_stored=stored))
+        return outcomes
 
     def problem(self, results: list[Result]) -> str:
         """Return what went wrong with the host's transfers or the memory, or nothing."""
@@ -122,6 +132,19 @@ class SystemHost(Host):
             return (f"wrote {count} bytes of system memory that are not its own, the first at "
                     f"{MEMORY_BASE + int(np.argmax(wrong)):#x}")
         return ""
+
+    def _count(self) -> int:
+        """Read the counters of the traffic; return the first operation that does."""
+        self.operations += [Count("bytes_read"), Count("bytes_written")]
+        return len(self.operations) - 2
+
+    def _ended(self) -> None:
+        self._counts[-1] = self._counts[-1][0], self._count()
+
+    @staticmethod
+    def _integer(result: Result) -> int:
+        assert isinstance(result, int)
+        return result
 
     def _ask_words(self, word: int, words: int) -> None:
         size = words * self.unit_bytes
