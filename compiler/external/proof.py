@@ -20,7 +20,8 @@ from smartdeal.compiler.external.proof_memories import (
 )
 from smartdeal.compiler.external.proof_tables import Tables
 from smartdeal.compiler.image import read_image
-from smartdeal.compiler.network_program import NetworkProgram, gather_blocks
+from smartdeal.compiler.network_info import gather_blocks
+from smartdeal.compiler.network_program import NetworkProgram
 from smartdeal.compiler.schedule import Stage
 from smartdeal.golden.layer_instruction import Layer
 from smartdeal.golden.layers import IntegerNetwork

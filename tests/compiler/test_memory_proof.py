@@ -62,8 +62,7 @@ class Compiled:
         try:
             prove_external(self.changed(words), self.stages, self.claims)
         except CompileError as error:
-            assert "mistake of the compiler" in str(error)
-            return True
+            return "mistake of the compiler" in str(error)
         return False
 
 
