@@ -11,13 +11,14 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from smartdeal.compiler.external.proof_layer import Claim, LayerProof
+from smartdeal.compiler.external.proof_layer import LayerProof
 from smartdeal.compiler.external.proof_memories import (
     UNKNOWN,
     Memories,
     Refusal,
     fill_token,
 )
+from smartdeal.compiler.external.proof_reads import Claim
 from smartdeal.compiler.external.proof_tables import Tables
 from smartdeal.compiler.image import read_image
 from smartdeal.compiler.network_info import gather_blocks

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from smartdeal.compiler import CompileError, NetworkProgram, compile_network
 from smartdeal.compiler.external import build
 from smartdeal.compiler.external.proof import prove_external
-from smartdeal.compiler.external.proof_layer import Claim
+from smartdeal.compiler.external.proof_reads import Claim
 from smartdeal.compiler.image import Section, read_image, write_image
 from smartdeal.compiler.schedule import Stage
 from smartdeal.golden.integer import run_network
