@@ -11,16 +11,18 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from smartdeal.compiler.external.proof_layer import Claim, LayerProof
+from smartdeal.compiler.external.proof_layer import LayerProof
 from smartdeal.compiler.external.proof_memories import (
     UNKNOWN,
     Memories,
     Refusal,
     fill_token,
 )
+from smartdeal.compiler.external.proof_reads import Claim
 from smartdeal.compiler.external.proof_tables import Tables
 from smartdeal.compiler.image import read_image
-from smartdeal.compiler.network_program import NetworkProgram, gather_blocks
+from smartdeal.compiler.network_info import gather_blocks
+from smartdeal.compiler.network_program import NetworkProgram
 from smartdeal.compiler.schedule import Stage
 from smartdeal.golden.layer_instruction import Layer
 from smartdeal.golden.layers import IntegerNetwork
