@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from smartdeal.cli.compare import compare
 from smartdeal.cli.compile import compile_command
 from smartdeal.cli.config import config
 from smartdeal.cli.disasm import disasm
@@ -58,7 +59,8 @@ def cli() -> None:
     """Generate multiplier-free DNN accelerators, and prove them on real layers."""
 
 
-for command in (generate, simulate, compile_command, run, report, disasm, config):
+for command in (generate, simulate, compile_command, run, report, compare, disasm,
+                config):
     cli.add_command(command)
 
 
