@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from smartdeal.cli.accuracy import accuracy
+from smartdeal.cli.compare import compare
 from smartdeal.cli.compile import compile_command
 from smartdeal.cli.compress import compress
 from smartdeal.cli.config import config
@@ -74,6 +75,7 @@ COMMANDS = (
     compress,
     report,
     synth,
+    compare,
     disasm,
     config,
 )

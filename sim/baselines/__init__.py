@@ -1,0 +1,1 @@
+"""Published accelerators as cycle and access models, for comparison at equal budgets."""
