@@ -15,6 +15,7 @@ from smartdeal.cli.config import config
 from smartdeal.cli.disasm import disasm
 from smartdeal.cli.generate import generate
 from smartdeal.cli.run import run
+from smartdeal.cli.shootout import shootout
 from smartdeal.cli.simulate import WrongHardware, simulate
 from smartdeal.cli.train import train
 
@@ -59,7 +60,8 @@ def cli() -> None:
     """Generate multiplier-free DNN accelerators, and prove them on real layers."""
 
 
-for command in (generate, simulate, compile_command, run, train, compress, disasm, config):
+for command in (generate, simulate, compile_command, run, train, compress, shootout,
+                disasm, config):
     cli.add_command(command)
 
 
