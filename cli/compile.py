@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from rich import box
 from rich.table import Table
 
@@ -44,7 +45,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--calibration", type=click.Path(path_type=Path), metavar="PATH",
               help="Folder of images, a picture, .npy or .npz, to choose scales with.")
 @click.option("--form", default="smartdeal", show_default=True,
-              help="Weight form: smartdeal, deepshift, shift2 or int8.")
+              help="Weight form: smartdeal, deepshift, shift2 or int8. Layers that a checkpoint "
+                   "holds in a form keep it.")
 @click.option("--layer-form", "layer_forms", multiple=True, metavar="LAYER=FORM",
               help="Another weight form for one layer; may be repeated.")
 @click.option("--zero-fraction", type=float, default=0.0, show_default=True,
@@ -62,6 +64,7 @@ def compile_command(
 ) -> None:
     """Compile the whole network NET into one program file."""
     from smartdeal.compiler import compile_network
+    from smartdeal.golden.form_layers import check_forms
     from smartdeal.golden.options import FormOptions
     from smartdeal.golden.quantise import quantise_network
     from smartdeal.sim.summary import summarise
@@ -78,6 +81,7 @@ def compile_command(
             tell("quantise", 1 - 0.9 ** len(names))  # the number of layers is not known yet
 
         model, source = load_model(net, weights, seed)
+        check_forms(model, _asked(forms))
         images, told = _calibration(model, calibration, seed)
         options = FormOptions(exponents=config.exponents, zero_fraction=zero_fraction,
                               group=max(1, config.filters_per_group))
@@ -107,6 +111,14 @@ def _forms(form: str, layer_forms: tuple[str, ...]) -> str | dict[str, str]:
                                      param_hint="--layer-form")
         forms[layer] = name
     return forms if layer_forms else form
+
+
+def _asked(forms: str | dict[str, str]) -> dict[str, str]:
+    """Return the forms that the user named; the default names none."""
+    named = {"*": forms} if isinstance(forms, str) else dict(forms)
+    given = click.get_current_context().get_parameter_source("form")
+    return named if given is not ParameterSource.DEFAULT else {
+        name: form for name, form in named.items() if name != "*"}
 
 
 def _calibration(model: Any, path: Path | None, seed: int) -> tuple[Any, str]:

@@ -2,13 +2,17 @@
 
 import io
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 
 from smartdeal.golden.files import write_whole
 from smartdeal.sim.shootout import Entry
 
-__all__ = ["PictureError", "draw_shootout"]
+__all__ = ["PictureError", "draw_shootout", "frontier"]
 
+#: Accuracies are shown down to so many points below the best.
+_SHOWN_POINTS = 6
+_MARKERS = "os^Dv*PX"
 _KINDS = (".png", ".svg", ".pdf")
 
 
@@ -42,23 +46,28 @@ def draw_shootout(entries: Sequence[Entry], title: str, path: Path) -> None:
     matplotlib.rcParams["svg.hashsalt"] = "smartdeal"  # the same bytes every time
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.6), sharey=True)
+    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.8), sharey=True)
+    lowest = max(entry.accuracy for entry in entries) * 100 - _SHOWN_POINTS
     panels = (("weights in kB", lambda entry: entry.stored_bytes / 1000),
               ("thousand cycles per image", lambda entry: entry.cycles / 1000))
     for axis, (label, cost) in zip(axes, panels, strict=True):
         shown = [entry for entry in entries if label.startswith("weights") or entry.cycles]
         points = [(cost(entry), 100 * entry.accuracy) for entry in shown]
-        for (x, y), entry in zip(points, shown, strict=True):
-            axis.plot(x, y, "o", color="tab:blue" if entry.form != "smartdeal" else "tab:orange")
-            axis.annotate(entry.label, (x, y), textcoords="offset points", xytext=(5, 5),
-                          fontsize=8)
+        for (x, y), entry, marker in zip(points, shown, cycle(_MARKERS), strict=False):
+            axis.plot(x, max(y, lowest), marker, markersize=8, linestyle="", label=entry.label)
+            if y < lowest:  # far below: at the edge, with its number
+                axis.annotate(f"{y:.1f} %", (x, lowest), textcoords="offset points",
+                              xytext=(8, -3), fontsize=8)
         axis.plot(*zip(*frontier(points), strict=True), color="tab:gray", linewidth=0.8, zorder=0)
         axis.set_xlabel(label)
-        axis.margins(x=0.25, y=0.15)
+        axis.set_xlim(left=0)
+        axis.set_ylim(lowest - 0.5, lowest + _SHOWN_POINTS + 1)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("right test images in %, in integers")
     figure.suptitle(title)
-    figure.tight_layout()
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=4, frameon=False)
+    figure.tight_layout(rect=(0, 0.12, 1, 1))
     buffer = io.BytesIO()
     dated = {"Date": None} if path.suffix == ".svg" else (
         {"CreationDate": None} if path.suffix == ".pdf" else {})

@@ -9,6 +9,7 @@ from torch import Tensor
 from smartdeal.golden.checkpoints import load_trained, load_weights, noise_images, seeded_weights
 from smartdeal.golden.decompose import form_used
 from smartdeal.golden.fashion import CHECKPOINTS, CLASSES, calibration_images, sample_images
+from smartdeal.golden.form_layers import form_layers
 from smartdeal.golden.integer import run_network
 from smartdeal.golden.layers import IntegerNetwork, IntegerNode
 from smartdeal.golden.networks import ResNet, build_network
@@ -121,6 +122,7 @@ def prepare(
         If network, layer, checkpoint or form cannot be used.
     """
     model, source = load_model(network, weights, seed)
+    trained = {name: layer.form for name, layer in form_layers(model).items()}
     options = FormOptions(exponents=config.exponents, zero_fraction=zero_fraction,
                           group=max(1, config.filters_per_group))
     calibration = default_images(model, seed)
@@ -134,7 +136,8 @@ def prepare(
         nodes = [case.node for case in cases]
         return Workload(
             tuple(LayerWork(case.node.layer, case.x, case.residual) for case in cases), source,
-            tuple(_form(node, form) for node in nodes), _whole(nodes))
+            tuple(_form(node, trained.get(node.layer.name, form)) for node in nodes),
+            _whole(nodes))
     integer = quantise_network(model, calibration, form, options, config.sum_bits, progress)
     images, labels = sample_images() if network in CHECKPOINTS else (calibration, [])
     image = integer.scales[IntegerNetwork.IMAGE].quantise(images[0].numpy())
@@ -147,4 +150,5 @@ def prepare(
         LayerWork(node.layer, tensors[node.input],
                   tensors[node.residual] if node.residual is not None else None)
         for node in integer.nodes), source,
-        tuple(_form(node, form) for node in integer.nodes), _whole(integer.nodes), answer)
+        tuple(_form(node, trained.get(node.layer.name, form)) for node in integer.nodes),
+        _whole(integer.nodes), answer)
