@@ -79,8 +79,19 @@ def default_images(model: ResNet, seed: int) -> Tensor:
     return noise_images(model.spec.input_shape, _NOISE_IMAGES, seed)
 
 
-def _form(node: IntegerNode, form: str) -> str | None:
-    return None if node.layer.weights is None else form_used(form, node.layer.weights.shape)
+def _image_source(model: ResNet) -> str:
+    if model.calibration is not None:
+        return "image of the checkpoint"
+    return "Fashion-MNIST image" if model.name in CHECKPOINTS else "seeded image"
+
+
+def _forms(model: ResNet, nodes: Sequence[IntegerNode], form: str) -> tuple[str | None, ...]:
+    """Return each layer's form: the one that a checkpoint holds it in, or else ``form``."""
+    trained = {name: layer.form for name, layer in form_layers(model).items()}
+    return tuple(
+        None if node.layer.weights is None
+        else trained.get(node.layer.name) or form_used(form, node.layer.weights.shape)
+        for node in nodes)
 
 
 def _whole(nodes: Sequence[IntegerNode]) -> tuple[str, ...]:
@@ -122,11 +133,10 @@ def prepare(
         If network, layer, checkpoint or form cannot be used.
     """
     model, source = load_model(network, weights, seed)
-    trained = {name: layer.form for name, layer in form_layers(model).items()}
     options = FormOptions(exponents=config.exponents, zero_fraction=zero_fraction,
                           group=max(1, config.filters_per_group))
     calibration = default_images(model, seed)
-    source += ", Fashion-MNIST image" if network in CHECKPOINTS else ", seeded image"
+    source += f", {_image_source(model)}"
     if layers:
         cases = []
         for name in layers:
@@ -136,10 +146,10 @@ def prepare(
         nodes = [case.node for case in cases]
         return Workload(
             tuple(LayerWork(case.node.layer, case.x, case.residual) for case in cases), source,
-            tuple(_form(node, trained.get(node.layer.name, form)) for node in nodes),
-            _whole(nodes))
+            _forms(model, nodes, form), _whole(nodes))
     integer = quantise_network(model, calibration, form, options, config.sum_bits, progress)
-    images, labels = sample_images() if network in CHECKPOINTS else (calibration, [])
+    known = _image_source(model).startswith("Fashion")
+    images, labels = sample_images() if known else (calibration, [])
     image = integer.scales[IntegerNetwork.IMAGE].quantise(images[0].numpy())
     tensors = run_network(integer, image)
     answer = ""
@@ -150,5 +160,4 @@ def prepare(
         LayerWork(node.layer, tensors[node.input],
                   tensors[node.residual] if node.residual is not None else None)
         for node in integer.nodes), source,
-        tuple(_form(node, trained.get(node.layer.name, form)) for node in integer.nodes),
-        _whole(integer.nodes), answer)
+        _forms(model, integer.nodes, form), _whole(integer.nodes), answer)

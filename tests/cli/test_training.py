@@ -152,6 +152,9 @@ def test_what_was_trained_is_compiled(run: Any, data: str, tmp_path: Path) -> No
     assert layers["layer3.0.conv2"]["zero_vectors"] == 0.5
     assert max(layer["weight_error"] for layer in layers.values()) < 1e-6
     assert layers["conv1"]["output_shape"] == [16, 8, 8]  # calibrated with the file's images
+    outcome = run("simulate", "resnet8", "--weights", str(net), "--engine", "interpreter")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "image of the checkpoint" in outcome.out
     outcome = run("compile", "resnet8", "--weights", str(net), "-o", str(tmp_path / "net.sdp"),
                   "--form", "deepshift", "--layer-form", "conv1=int8")
     assert outcome.code == 2
