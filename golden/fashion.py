@@ -30,6 +30,7 @@ RETRAINED: dict[str, dict[str, str]] = {
         "sparse": "resnet8_fashion_smartdeal.npz", "deepshift-q": "resnet8_fashion_deepshift.npz",
         "shift2": "resnet8_fashion_shift2.npz",
     },
+    "resnet20_fashion": {"sparse": "resnet20_fashion_smartdeal.npz"},
 }
 #: What the labels 0…9 mean.
 CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat",

@@ -22,6 +22,7 @@ from smartdeal.sim.simulate import LayerWork
 __all__ = ["Workload", "default_images", "load_model", "prepare"]
 
 _NOISE_IMAGES = 4
+_FASHION = "Fashion-MNIST image"
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +83,7 @@ def default_images(model: ResNet, seed: int) -> Tensor:
 def _image_source(model: ResNet) -> str:
     if model.calibration is not None:
         return "image of the checkpoint"
-    return "Fashion-MNIST image" if model.name in CHECKPOINTS else "seeded image"
+    return _FASHION if model.name in CHECKPOINTS else "seeded image"
 
 
 def _forms(model: ResNet, nodes: Sequence[IntegerNode], form: str) -> tuple[str | None, ...]:
@@ -148,8 +149,7 @@ def prepare(
             tuple(LayerWork(case.node.layer, case.x, case.residual) for case in cases), source,
             _forms(model, nodes, form), _whole(nodes))
     integer = quantise_network(model, calibration, form, options, config.sum_bits, progress)
-    known = _image_source(model).startswith("Fashion")
-    images, labels = sample_images() if known else (calibration, [])
+    images, labels = sample_images() if _FASHION in source else (calibration, [])
     image = integer.scales[IntegerNetwork.IMAGE].quantise(images[0].numpy())
     tensors = run_network(integer, image)
     answer = ""
