@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from rich import box
 from rich.table import Table
 
@@ -53,6 +54,8 @@ def compile_command(
     choice: ModelChoice, recipe: "Recipe", output: Path, json_file: Path | None, curve: Path | None,
 ) -> None:
     """Quantise and compile MODEL into one program file."""
+    from smartdeal.golden.form_layers import check_forms
+    from smartdeal.golden.networks import ResNet
     from smartdeal.sim.compilation import compile_model
     from smartdeal.sim.curve import check_curve, draw_curve
 
@@ -67,6 +70,8 @@ def compile_command(
             check_target(target)
     with stages() as tell:
         model, preprocessing, classes = choice.open()
+        if isinstance(model.network, ResNet):
+            check_forms(model.network, _asked(recipe))
         images, told = choice.images(model, preprocessing)
         about = {
             **model.origin, "source": model.source, "classes": list(classes),
@@ -94,6 +99,12 @@ def compile_command(
         out.print()
     out.print(_table(compiled.layers))
     out.print(_verdict(compiled, output), soft_wrap=True)
+
+
+def _asked(recipe: "Recipe") -> dict[str, str]:
+    """Return the forms that the user named; the default names none."""
+    named = click.get_current_context().get_parameter_source("form") is not ParameterSource.DEFAULT
+    return {**recipe.layer_forms, **({"*": recipe.form} if named else {})}
 
 
 def _notes(compiled: "Compiled") -> list[str]:

@@ -18,6 +18,7 @@ from smartdeal.cli.disasm import disasm
 from smartdeal.cli.generate import generate
 from smartdeal.cli.report import report
 from smartdeal.cli.run import run
+from smartdeal.cli.shootout import shootout
 from smartdeal.cli.simulate import WrongHardware, simulate
 from smartdeal.cli.synth import synth
 from smartdeal.cli.train import train
@@ -76,6 +77,7 @@ COMMANDS = (
     report,
     synth,
     compare,
+    shootout,
     disasm,
     config,
 )

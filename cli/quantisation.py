@@ -107,7 +107,7 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.argument("model"),
         click.option("--weights", type=_FILE, metavar="FILE",
                      help="Checkpoint of a built-in network with torchvision's parameter names, "
-                          ".pt, .pth or .npz."),
+                          ".pt, .pth, .npz or .safetensors."),
         click.option("--calibration", type=click.Path(path_type=Path), metavar="DATA",
                      help="Folder of images, a picture, .npy, .npz, IDX, or a pattern in quotes, "
                           "to choose scales with."),
@@ -175,7 +175,8 @@ def recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
     decorated: Any = wrapper
     for decorate in reversed((
         click.option("--form", help="Weight form of all layers: smartdeal, deepshift, shift2, "
-                                    "shift3 or int8.  [default: smartdeal]"),
+                                    "shift3 or int8. Layers that a checkpoint holds in a form "
+                                    "keep it.  [default: smartdeal]"),
         click.option("--layer-form", "layer_forms", multiple=True, metavar="LAYER=FORM",
                      help="Another weight form for one layer; may be repeated."),
         click.option("--budget", metavar="cycles=N|loss=X",

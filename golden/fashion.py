@@ -1,7 +1,7 @@
 """The data that come with the package: networks trained on Fashion-MNIST, and a few images.
 
 Fashion-MNIST is © 2017 Zalando SE under the MIT licence (``DATA_LICENCE.txt``). The files are made
-by :mod:`smartdeal.golden.training`.
+by ``smartdeal train`` and ``smartdeal compress --retrain`` (docs/training.md).
 """
 
 import gzip
@@ -17,13 +17,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 __all__ = [
-    "CHECKPOINTS", "CLASSES", "IMAGES", "calibration_images", "normalise", "read_idx", "read_split",
-    "sample_images",
+    "CHECKPOINTS", "CLASSES", "IMAGES", "RETRAINED", "calibration_images", "normalise", "read_idx",
+    "read_split", "sample_images",
 ]
 
 #: Files of the package: weights by the network's name, and images.
 CHECKPOINTS = {"resnet8": "resnet8_fashion.npz", "resnet20_fashion": "resnet20_fashion.npz"}
 IMAGES = "fashion_images.npz"
+#: Files of weights that were retrained in a form, by network and form; "sparse" is SmartDeal with
+#: half of its vectors zero, in groups of four filters.
+RETRAINED: dict[str, dict[str, str]] = {
+    "resnet8": {
+        "sparse": "resnet8_fashion_smartdeal.npz", "deepshift-q": "resnet8_fashion_deepshift.npz",
+        "shift2": "resnet8_fashion_shift2.npz",
+    },
+    "resnet20_fashion": {"sparse": "resnet20_fashion_smartdeal.npz"},
+}
 #: What the labels 0…9 mean.
 CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat",
            "sandal", "shirt", "sneaker", "bag", "ankle boot")

@@ -5,6 +5,7 @@ forward pass uses exactly the weights that :meth:`FormLayer.export` hands to the
 nothing is rounded a second time.
 """
 
+from collections.abc import Mapping
 from typing import Any, Self, cast
 
 import numpy as np
@@ -14,11 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from smartdeal.golden.forms import TermWeights, Weights
-from smartdeal.golden.options import FormError, FormOptions
+from smartdeal.golden.options import DEFAULT_FORM, FormError, FormOptions
 from smartdeal.golden.straight import straight
+from smartdeal.golden.vectors import has_vectors
 
 __all__ = ["FixedConv2d", "FixedLinear", "FormConv2d", "FormLayer", "FormLinear", "LatentWeights",
-           "form_layers", "original_weights", "real_weights"]
+           "check_forms", "form_layers", "original_weights", "real_weights"]
 
 
 def real_weights(weights: Weights) -> Tensor:
@@ -67,6 +69,29 @@ class FormLayer(nn.Module):
 def form_layers(model: nn.Module) -> dict[str, FormLayer]:
     """Return a module's drop-in layers by name."""
     return {name: layer for name, layer in model.named_modules() if isinstance(layer, FormLayer)}
+
+
+def check_forms(model: nn.Module, wanted: Mapping[str, str]) -> None:
+    """Raise if a drop-in layer is in another form than a user wants.
+
+    Parameters
+    ----------
+    wanted : mapping of str to str
+        Forms by layer, with ``"*"`` for all others; a layer that it does not say anything of may
+        have any form. ``deepshift`` means either kind.
+
+    Raises
+    ------
+    FormError
+        Naming the layer.
+    """
+    for name, layer in form_layers(model).items():
+        form = wanted.get(name, wanted.get(DEFAULT_FORM, ""))
+        left_alone = layer.form == "int8" and not has_vectors(layer.weight_shape)
+        if not layer.form.startswith(form) and not (form == "smartdeal" and left_alone):
+            raise FormError(f"{name}: the checkpoint holds weights of form {layer.form}, not "
+                            f"{form}; "
+                            "do not ask for a form, or give a checkpoint in floating point")
 
 
 class FormConv2d(FormLayer, nn.Conv2d):

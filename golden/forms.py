@@ -10,7 +10,7 @@ Two kinds of form lower to steps of the array:
 Both say what integer weight they stand for (:meth:`integer`), with real weight = integer · scale.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from smartdeal.golden.formats import BASIS_SIZE
 
-__all__ = ["BasisWeights", "TermWeights", "Weights"]
+__all__ = ["BasisWeights", "TermWeights", "Weights", "select_filters", "select_inputs"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,3 +118,33 @@ class BasisWeights:
 
 
 Weights = TermWeights | BasisWeights
+
+
+def select_filters(weights: Weights, keep: NDArray[np.bool_]) -> Weights:
+    """Return weights of some filters, (M,) bool."""
+    if isinstance(weights, TermWeights):
+        return TermWeights(weights.sign[:, keep], weights.exponent[:, keep], weights.scale[keep])
+    return replace(weights, sign=weights.sign[keep], exponent=weights.exponent[keep],
+                   basis=weights.basis[keep], align=weights.align[keep], scale=weights.scale[keep])
+
+
+def select_inputs(weights: Weights, keep: NDArray[np.bool_]) -> Weights:
+    """Return weights of some input channels, (C,) bool.
+
+    Raises
+    ------
+    ValueError
+        If three neighbouring channels form a vector, which cannot lose one.
+    """
+    if isinstance(weights, TermWeights):
+        return replace(weights, sign=weights.sign[:, :, keep],
+                       exponent=weights.exponent[:, :, keep])
+    if weights.axis == "channel":
+        raise ValueError("vectors of three input channels cannot lose one")
+    vectors = keep.repeat(BASIS_SIZE)
+    starts = np.concatenate(([0], np.cumsum(vectors)))[list(weights.slice_starts)]
+    used = np.diff(starts) > 0
+    return replace(weights, sign=weights.sign[:, vectors], exponent=weights.exponent[:, vectors],
+                   basis=weights.basis[:, used], align=weights.align[:, used],
+                   slice_starts=(0, *(int(stop) for stop in starts[1:][used])),
+                   channels=int(keep.sum()))

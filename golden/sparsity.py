@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from smartdeal.golden.forms import BasisWeights, select_filters, select_inputs
 from smartdeal.golden.graph import FloatGraph, FloatNode, reached_padding
 from smartdeal.golden.networks import NetworkError
 
@@ -68,6 +69,8 @@ class _Network:
         for node in self.consumers[tensor]:
             if node.weights is None:  # a pool of a constant is that constant
                 allowed &= self.movable(node.name, value)
+            elif isinstance(node.trained, BasisWeights) and node.trained.axis == "channel":
+                allowed[:] = False  # three channels are one vector
             elif node.exact or self._padded(node):
                 allowed &= value == 0
         return allowed
@@ -83,7 +86,8 @@ def _without_inputs(node: FloatNode, keep: Tensor, value: Tensor) -> FloatNode:
         return node
     moved = node.weights[:, ~keep].double().sum(dim=(2, 3)) @ value[~keep]
     bias = moved if node.bias is None else node.bias.double() + moved
-    return replace(node, weights=node.weights[:, keep],
+    trained = node.trained and select_inputs(node.trained, keep.numpy())
+    return replace(node, weights=node.weights[:, keep], trained=trained,
                    bias=bias.float() if moved.any() else node.bias)
 
 
@@ -93,7 +97,8 @@ def _without_filters(node: FloatNode, keep: Tensor) -> FloatNode:
     if norm is not None:
         norm = replace(norm, gamma=norm.gamma[keep], beta=norm.beta[keep], mean=norm.mean[keep],
                        variance=norm.variance[keep])
-    return replace(node, weights=node.weights[keep], norm=norm,
+    trained = node.trained and select_filters(node.trained, keep.numpy())
+    return replace(node, weights=node.weights[keep], norm=norm, trained=trained,
                    bias=None if node.bias is None else node.bias[keep])
 
 

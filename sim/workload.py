@@ -10,6 +10,7 @@ from smartdeal.compiler.models import load_model
 from smartdeal.golden.checkpoints import noise_images
 from smartdeal.golden.decompose import form_used
 from smartdeal.golden.fashion import CHECKPOINTS, CLASSES, calibration_images, sample_images
+from smartdeal.golden.form_layers import form_layers
 from smartdeal.golden.graph import Network
 from smartdeal.golden.integer import run_network
 from smartdeal.golden.layers import IntegerNetwork, IntegerNode
@@ -23,6 +24,7 @@ from smartdeal.sim.simulate import LayerWork
 __all__ = ["Workload", "default_images", "load_model", "prepare"]
 
 _NOISE_IMAGES = 4
+_FASHION = "Fashion-MNIST image"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +61,19 @@ def default_images(model: Network, seed: int) -> Tensor:
     return noise_images(shape, _NOISE_IMAGES, seed)
 
 
-def _form(node: IntegerNode, form: str) -> str | None:
-    return None if node.layer.weights is None else form_used(form, node.layer.weights.shape)
+def _image_source(model: ResNet) -> str:
+    if model.calibration is not None:
+        return "image of the checkpoint"
+    return _FASHION if model.name in CHECKPOINTS else "seeded image"
+
+
+def _forms(model: ResNet, nodes: Sequence[IntegerNode], form: str) -> tuple[str | None, ...]:
+    """Return each layer's form: the one that a checkpoint holds it in, or else ``form``."""
+    trained = {name: layer.form for name, layer in form_layers(model).items()}
+    return tuple(
+        None if node.layer.weights is None
+        else trained.get(node.layer.name) or form_used(form, node.layer.weights.shape)
+        for node in nodes)
 
 
 def _whole(nodes: Sequence[IntegerNode]) -> tuple[str, ...]:
@@ -105,7 +118,7 @@ def prepare(
     options = FormOptions(exponents=config.exponents, zero_fraction=zero_fraction,
                           group=max(1, config.filters_per_group))
     calibration = default_images(model, seed)
-    source += ", Fashion-MNIST image" if network in CHECKPOINTS else ", seeded image"
+    source += f", {_image_source(model)}"
     if layers:
         cases = []
         for name in layers:
@@ -115,9 +128,9 @@ def prepare(
         nodes = [case.node for case in cases]
         return Workload(
             tuple(LayerWork(case.node.layer, case.x, case.residual) for case in cases), source,
-            tuple(_form(node, form) for node in nodes), _whole(nodes))
+            _forms(model, nodes, form), _whole(nodes))
     integer = quantise_network(model, calibration, form, options, config.sum_bits, progress)
-    images, labels = sample_images() if network in CHECKPOINTS else (calibration, [])
+    images, labels = sample_images() if _FASHION in source else (calibration, [])
     image = integer.scales[IntegerNetwork.IMAGE].quantise(images[0].numpy())
     tensors = run_network(integer, image)
     answer = ""
@@ -128,4 +141,4 @@ def prepare(
         LayerWork(node.layer, tensors[node.input],
                   tensors[node.residual] if node.residual is not None else None)
         for node in integer.nodes), source,
-        tuple(_form(node, form) for node in integer.nodes), _whole(integer.nodes), answer)
+        _forms(model, integer.nodes, form), _whole(integer.nodes), answer)
