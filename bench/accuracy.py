@@ -43,7 +43,8 @@ def _report(network: str, data: Path, images: int) -> None:
     for name, score in found.items():
         result = compiled.get(name)
         shown = "–" if result is None else f"{network_cycles(result.program):,}"
-        print(f"| {network} | {name} | {shown} | {score.top1:.2%} | {score.margin:.2%} | "
+        print(f"| {network} | {name} | {shown} | {score.top1:.2%} | "
+              f"{score.interval[0]:.1%} – {score.interval[1]:.1%} | "
               f"{score.same(found['float']):.2%} | {score.rate:,.0f} |", flush=True)
 
 
@@ -53,7 +54,7 @@ def _main() -> None:
     parser.add_argument("--images", type=int, default=10000, help="test images (default: 10000)")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print("| network | form | cycles | top-1 | ± 95 % | class as float | images/s |\n"
+    print("| network | form | cycles | top-1 | 95 % interval | class as float | images/s |\n"
           "|---|---|---|---|---|---|---|")
     for network in ("resnet8", "resnet20_fashion"):
         _report(network, options.data, options.images)

@@ -121,15 +121,16 @@ def _told(count: int, wrong: list[int]) -> str:
 def _table(found: "dict[str, Score]") -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, collapse_padding=True)
     table.add_column("network", no_wrap=True)
-    for name in ("top-1", "± 95 %", "top-5", "images/s"):
+    for name in ("top-1", "95 % interval", "top-5", "images/s"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, score in found.items():
-        table.add_row(name, f"{score.top1:.2%}", f"{score.margin:.2%}", f"{score.top5:.2%}",
+        low, high = score.interval
+        table.add_row(name, f"{score.top1:.2%}", f"{low:.1%} – {high:.1%}", f"{score.top5:.2%}",
                       f"{score.rate:,.0f}")
     return table
 
 
 def _as_json(score: "Score") -> dict[str, Any]:
     values = {name: value for name, value in asdict(score).items() if name != "classes"}
-    return {**values, "margin": score.margin, "images_per_second": score.rate,
+    return {**values, "top1_interval": score.interval, "images_per_second": score.rate,
             "classes": score.classes.tolist()}
