@@ -279,6 +279,8 @@ def bad(folder: Path, tmp_path: Path) -> Path:
      "{}tiny.onnx has weights of its own; --weights is for built-in networks"),
     ("tiny.onnx", "pixels.npy", ("--mean", "0", "--layer-form", "fc2=int8"),
      "tiny has no layer 'fc2'; the nearest are fc, "),
+    ("tiny.onnx", "pixels.npy", ("--mean", "0", "--layer-form", "fc2=int8", "--budget", "loss=1"),
+     "tiny has no layer 'fc2'; the nearest are fc, "),
     ("tiny.onnx", "pixels.npy", ("--budget", "cycles=-1"),
      "budget must be cycles=N or loss=X with a positive number, not 'cycles=-1'"),
     ("tiny.onnx", "pixels.npy", ("--budget", "cycles=9", "--form", "int8"),
