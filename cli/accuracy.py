@@ -62,11 +62,10 @@ def accuracy(
         from smartdeal.compiler import NetworkProgram
         from smartdeal.golden.accuracy import float_logits, integer_logits, scores
         from smartdeal.golden.labelled import read_labelled
-        from smartdeal.golden.store import load_network
+        from smartdeal.golden.store import beside, load_network
 
         loaded = NetworkProgram.load(program)
-        network = load_network(program.with_suffix(".integer.npz"),
-                               about(loaded, program, "integer_sha256"))
+        network = load_network(beside(program), about(loaded, program, "integer_sha256"))
         outputs = network.nodes[-1].layer.output_shape[0]
         images = read_labelled(
             data, loaded.input_shape, preprocessing_about(loaded, program), split=split,

@@ -53,6 +53,7 @@ def compile_command(
     choice: ModelChoice, recipe: "Recipe", output: Path, json_file: Path | None, curve: Path | None,
 ) -> None:
     """Quantise and compile MODEL into one program file."""
+    from smartdeal.golden.store import beside
     from smartdeal.sim.compilation import compile_model
     from smartdeal.sim.curve import check_curve, draw_curve
 
@@ -62,7 +63,7 @@ def compile_command(
         if recipe.budget is None:
             raise click.UsageError("--curve needs --budget")
         check_curve(curve)
-    for target in (output, json_file, curve):  # now, not when the work is done
+    for target in (output, beside(output), json_file, curve):  # now, not when the work is done
         if target is not None:
             check_target(target)
     with stages() as tell:
@@ -77,7 +78,7 @@ def compile_command(
             "budget": str(recipe.budget) if recipe.budget is not None else None}
         compiled = compile_model(model, images, recipe, about, tell)
     compiled.program.save(output)
-    write_whole(output.with_suffix(".integer.npz"), compiled.stored)
+    write_whole(beside(output), compiled.stored)
     if json_file is not None:
         write_text(json_file, json.dumps(_as_json(compiled, model.graph.notes), indent=2) + "\n")
     trade_off = compiled.trade_off
