@@ -9,7 +9,6 @@ import click
 from rich import box
 from rich.table import Table
 
-from smartdeal.cli.options import configuration_options
 from smartdeal.cli.output import console, stages, write_text
 from smartdeal.cli.quantisation import ModelChoice, model_options, recipe_options
 from smartdeal.golden.files import check_target, write_whole
@@ -47,7 +46,6 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--json", "json_file", type=_FILE, metavar="FILE", help="Write the tables as JSON.")
 @click.option("--curve", type=_FILE, metavar="FILE.svg|png",
               help="Draw what --budget chooses from.")
-@configuration_options
 @recipe_options
 def compile_command(
     choice: ModelChoice, recipe: "Recipe", output: Path, json_file: Path | None, curve: Path | None,
