@@ -2,7 +2,7 @@
 
 from setuptools import find_packages, setup
 
-ROOTS = ("golden", "compiler", "hw", "sim", "cli")
+ROOTS = ("golden", "compiler", "hw", "sim", "boards", "cli")
 
 setup(
     package_dir={f"smartdeal.{root}": root for root in ROOTS},

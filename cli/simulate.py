@@ -59,7 +59,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
               help="Fraction of the weight vectors zeroed, in any form: in 3×3 and 1×1 layers, but "
                    "not in the first layer nor the linear one.")
 @click.option("--weights", type=_FILE, metavar="FILE",
-              help="Checkpoint with torchvision's parameter names, .pt, .pth or .npz.")
+              help="Checkpoint with torchvision's names: .pt, .pth, .npz or .safetensors.")
 @click.option("--engine", type=click.Choice(("rtl", "interpreter")), default="rtl",
               show_default=True, help="What runs the program, beside the integer network.")
 @click.option("--sim", "simulator", type=click.Choice(("verilator", "icarus")),

@@ -1,6 +1,6 @@
 """A compiled network: its segments, and where the host finds image and tensors."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from smartdeal.compiler import container
 from smartdeal.compiler.errors import ProgramFormatError
 from smartdeal.compiler.image import Section, pack_activations, write_image
-from smartdeal.compiler.views import View
+from smartdeal.compiler.views import Scalar, View
 from smartdeal.golden.files import write_whole
 from smartdeal.golden.layers import IntegerNetwork, TensorScale
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.hw.isa import SectionKind
+from smartdeal.hw.isa import SectionKind, section_format
 
-__all__ = ["KIND", "LayerInfo", "NetworkProgram"]
+__all__ = ["KIND", "LayerInfo", "NetworkProgram", "SpilledBlock", "gather_blocks"]
 
 #: What the manifest of such a file says.
 KIND = "network"
@@ -62,11 +62,38 @@ class LayerInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SpilledBlock:
+    """Where one EXTERNAL layer writes some tiles of some channels of a tensor.
+
+    Parameters
+    ----------
+    offset : int
+        Byte of the region.
+    first, valid, stop : int
+        Tiles of the tensor's stream: the first one that is written, the first that is right, the
+        end.
+    channel, channels : int
+        The first channel, and how many.
+    group : int
+        Channels of a group; the last one may have fewer.
+    """
+
+    offset: int
+    first: int
+    valid: int
+    stop: int
+    channel: int
+    channels: int
+    group: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class NetworkProgram:
     """A compiled network.
 
     To run it: load :meth:`input_image`, then load and start the segments one after the other, then
-    read the words of an output.
+    read the words of an output. With the feature ``memory``: put :meth:`region` in system memory,
+    load and start the one segment, then :meth:`read` an output.
 
     Parameters
     ----------
@@ -84,6 +111,14 @@ class NetworkProgram:
     layers : tuple of LayerInfo
     used_words : int
         Words of the activation buffer that the program uses.
+    memory : bytes
+        The constants at the beginning of the region of system memory: instructions, tables.
+    memory_bytes : int
+        Bytes of the whole region; 0 for a program without system memory.
+    image_offsets : tuple of int
+        Bytes of the region at which the views of the image lie, by ``inputs``.
+    spilled : dict of tuple of SpilledBlock
+        By name, the outputs that lie in the region.
     scales : dict of TensorScale
         Of image and outputs.
     about : dict
@@ -98,6 +133,10 @@ class NetworkProgram:
     outputs: Mapping[str, View]
     layers: tuple[LayerInfo, ...]
     used_words: int
+    memory: bytes = field(default=b"", repr=False)
+    memory_bytes: int = 0
+    image_offsets: tuple[int, ...] = ()
+    spilled: Mapping[str, tuple[SpilledBlock, ...]] = field(default_factory=dict)
     scales: Mapping[str, TensorScale] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
 
@@ -136,9 +175,10 @@ class NetworkProgram:
         ValueError
             If shape or type is wrong.
         """
-        if x.shape != self.input_shape or x.dtype != np.int8:
-            raise ValueError(f"Image must be int8 of shape {self.input_shape}, not {x.dtype} of "
-                             f"shape {x.shape}")
+        self._check_image(x)
+        if self.memory_bytes:
+            raise ValueError("Image of a program with system memory must be put in its region, not "
+                             "in a data image")
         regions = [(view.base, view.pack(x)) for view in self.inputs]
         if clear:
             whole = np.zeros(self.used_words * self.config.cols, np.int8)
@@ -149,13 +189,68 @@ class NetworkProgram:
             Section(SectionKind.ACTIVATIONS, base, pack_activations(data, self.config))
             for base, data in regions], program=False)
 
+    def region(
+        self, x: NDArray[np.int8], *, noise: np.random.Generator | None = None,
+    ) -> bytearray:
+        """Return what the region of system memory holds before the program starts.
+
+        Parameters
+        ----------
+        x : int8 array, :attr:`input_shape`
+        noise : Generator, optional
+            Fills what the program writes before it reads, to prove that it does; zeros otherwise.
+
+        Raises
+        ------
+        ValueError
+            If the program has no region, or shape or type of the image is wrong.
+        """
+        self._check_image(x)
+        if not self.memory_bytes:
+            raise ValueError("Program must have a region of system memory, not only images; "
+                             "compile with memory = true")
+        region = bytearray(self.memory_bytes) if noise is None else bytearray(
+            noise.bytes(self.memory_bytes))
+        region[:len(self.memory)] = self.memory
+        for view, offset in zip(self.inputs, self.image_offsets, strict=True):
+            units = pack_activations(view.pack(x), self.config)
+            region[offset:offset + len(units)] = units
+        return region
+
+    def read(
+        self, name: str, activations: bytes, region: bytes | bytearray,
+    ) -> NDArray[np.int8]:
+        """Return a tensor, (channels, height, width), after a run.
+
+        Parameters
+        ----------
+        activations : bytes
+            The activation buffer from word 0 on, :attr:`used_words` words or more.
+        region : bytes-like
+            The region of system memory.
+        """
+        view, cols = self._output(name), self.config.cols
+        if name not in self.spilled:
+            return view.unpack(bytes(activations[view.base * cols:view.stop * cols]))
+        stream = gather_blocks(view, self.spilled[name], np.frombuffer(region, np.int8),
+                               self.config)
+        return view.gather(stream)
+
+    def _check_image(self, x: NDArray[np.int8]) -> None:
+        if x.shape != self.input_shape or x.dtype != np.int8:
+            raise ValueError(f"Image must be int8 of shape {self.input_shape}, not {x.dtype} of "
+                             f"shape {x.shape}")
+
     def tensor(self, name: str, region: bytes) -> NDArray[np.int8]:
-        """Return a tensor, (channels, height, width), from the bytes of its region."""
+        """Return a tensor, (channels, height, width), from the bytes of its words."""
         return self._output(name).unpack(region)
 
     def words(self, name: str) -> tuple[int, int]:
-        """Return first word and number of words of a tensor's region."""
+        """Return first word and number of words of a tensor in the activation buffer."""
         view = self._output(name)
+        if name in self.spilled:
+            raise ValueError(f"Tensor must lie in the activation buffer, but {name!r} lies in "
+                             "system memory; use read")
         return view.base, view.words
 
     def _output(self, name: str) -> View:
@@ -173,10 +268,14 @@ class NetworkProgram:
             "outputs": [asdict(view) for view in self.outputs.values()],
             "layers": [asdict(layer) for layer in self.layers],
             "used_words": self.used_words,
+            "memory": {
+                "bytes": self.memory_bytes, "image_offsets": list(self.image_offsets),
+                "spilled": {name: [asdict(block) for block in blocks]
+                            for name, blocks in self.spilled.items()}},
             "scales": {name: asdict(scale) for name, scale in self.scales.items()},
             "about": dict(self.about),
         }
-        return container.pack(manifest, self.segments)
+        return container.pack(manifest, [*self.segments, self.memory])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -192,6 +291,8 @@ class NetworkProgram:
             raise ProgramFormatError("holds a single layer; make a network with smartdeal compile")
         with container.reading("manifest"):
             names = tuple(tuple(map(str, names)) for names in manifest["instructions"])
+            *images, constants = images
+            memory = manifest["memory"]
             if len(names) != len(images):
                 raise ValueError(f"{len(names)} segments have {len(images)} images")
             outputs = [_view(values) for values in manifest["outputs"]]
@@ -203,7 +304,11 @@ class NetworkProgram:
                 segments=tuple(images), instructions=names,
                 inputs=tuple(_view(values) for values in manifest["inputs"]),
                 outputs={view.tensor: view for view in outputs}, layers=layers,
-                used_words=int(manifest["used_words"]),
+                used_words=int(manifest["used_words"]), memory=constants,
+                memory_bytes=int(memory["bytes"]),
+                image_offsets=tuple(map(int, memory["image_offsets"])),
+                spilled={name: tuple(SpilledBlock(**values) for values in blocks)
+                         for name, blocks in memory["spilled"].items()},
                 scales={name: TensorScale(**values)
                         for name, values in manifest["scales"].items()},
                 about=dict(manifest["about"]))
@@ -227,6 +332,31 @@ class NetworkProgram:
     def quantise(self, image: NDArray[np.floating]) -> NDArray[np.int8]:
         """Return the activations of a real image, (C, H, W)."""
         return self.scales[IntegerNetwork.IMAGE].quantise(image)
+
+
+def gather_blocks(
+    view: View, blocks: Sequence[SpilledBlock], region: NDArray[Scalar],
+    config: AcceleratorConfig,
+) -> NDArray[Scalar]:
+    """Return a spilled view as it would lie on chip, (words · cols,).
+
+    Parameters
+    ----------
+    region : array, (bytes,)
+        The region of system memory; elements of any type in place of bytes.
+    """
+    unit = section_format(SectionKind.ACTIVATIONS, config).unit_bytes(config.host_bits)
+    words = np.zeros((view.words, config.cols), region.dtype)
+    for block in blocks:
+        tiles, drop = block.stop - block.first, block.valid - block.first
+        for first in range(0, block.channels, block.group):
+            size = min(block.group, block.channels - first)
+            start = block.offset + first * tiles * unit
+            units = region[start:start + tiles * size * unit].reshape(tiles, size, unit)
+            place = view.gap + block.valid + np.arange(block.stop - block.valid)
+            plane = (block.channel + first + np.arange(size)) * view.channel_words
+            words[plane[:, None] + place] = units[drop:, :, :config.cols].transpose(1, 0, 2)
+    return words.ravel()
 
 
 def _view(values: Mapping[str, Any]) -> View:

@@ -26,7 +26,8 @@ from smartdeal.golden.layers import IntegerLayer, IntegerNetwork, IntegerNode, R
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import INSTRUCTION, LayerFlag
 
-__all__ = ["Copy", "Fill", "Operation", "Run", "Schedule", "Stage", "schedule"]
+__all__ = ["Copy", "Fill", "Operation", "Run", "Schedule", "Stage", "schedule",
+           "wider_gaps"]
 
 _MAX_FIELD = (1 << next(f.bits for f in INSTRUCTION.fields if f.name == "tiles")) - 1
 _FIRST_PHASE = (0, 0)
@@ -145,6 +146,23 @@ def schedule(network: IntegerNetwork, config: AcceleratorConfig) -> Schedule:
     return Schedule(tuple(stages), views, tuple(_operations(stages, views)))
 
 
+def wider_gaps(plan: Schedule, config: AcceleratorConfig) -> dict[ViewKey, View]:
+    """Return the views with gaps so wide that a sum and its residual operand lie alike."""
+    views, stages = dict(plan.views), list(plan.stages)
+    pitches = {key: view.pitch for key, view in views.items()}
+    pairs = [(stage.target, stage.residual) for stage in stages if stage.residual is not None]
+    wider = True
+    while wider:
+        wider = False
+        for pair in pairs:
+            gap = max(views[key].gap for key in pair)
+            for key in pair:
+                if views[key].gap < gap:
+                    views[key] = _view(key, views[key].shape, stages, pitches, config, gap)
+                    wider = True
+    return views
+
+
 def _shapes(network: IntegerNetwork) -> dict[str, tuple[int, int, int]]:
     """Return every tensor's shape, or refuse a network whose layers do not fit together."""
     if not network.nodes:
@@ -235,7 +253,7 @@ def _pitches(stages: list[Stage]) -> dict[ViewKey, int]:
 
 def _view(
     key: ViewKey, shape: tuple[int, int, int], stages: list[Stage], pitches: dict[ViewKey, int],
-    config: AcceleratorConfig,
+    config: AcceleratorConfig, least_gap: int = 0,
 ) -> View:
     """Return a view that has room for what all layers read around its pixels."""
     tensor, stride, fill = key
@@ -259,7 +277,7 @@ def _view(
     for stage in stages:
         if stage.residual == key:  # the stream begins before its first output
             lead = max(lead, stage.lowering.lag)
-    gap = max(0, -(-(lead - skip) // cols), -(-(behind - stream * cols) // cols))
+    gap = max(least_gap, -(-(lead - skip) // cols), -(-(behind - stream * cols) // cols))
     view = View(tensor=tensor, shape=shape, stride=stride, phases=tuple(phases), fill=fill,
                 cols=cols, pitch=pitch, skip=skip, gap=gap, stream=stream,
                 words=shape[0] * len(phases) * (gap + stream) + gap)

@@ -4,33 +4,21 @@ A *segment* is one program image. Segments run one after the other; the activati
 layer whose weights do not fit an empty weight buffer is cut by groups of output channels.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from smartdeal.compiler.emit import Instruction, layer_instruction
-from smartdeal.compiler.errors import CompileError, advice
 from smartdeal.compiler.image import Section, write_image
 from smartdeal.compiler.instructions import END_WORDS, program_section
 from smartdeal.compiler.schedule import Stage
-from smartdeal.compiler.tables import pack_basis, pack_channels, pack_steps, unit_steps
+from smartdeal.compiler.tables import pack_basis, pack_channels, pack_steps
 from smartdeal.compiler.views import View, ViewKey
+from smartdeal.compiler.weights import BASES, TABLES, Need, group_needs, refuse_group
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import INSTRUCTION_WORDS, SectionKind, section_capacity
 
 __all__ = ["SegmentBuilder"]
-
-#: Memories that hold a layer's weights, in the order of an image.
-_TABLES = (SectionKind.STEPS, SectionKind.CHANNELS, SectionKind.BASIS)
-_BASES = {SectionKind.STEPS: "steps_base", SectionKind.CHANNELS: "channel_base",
-          SectionKind.BASIS: "basis_base"}
-_PARAMETERS = {SectionKind.STEPS: "weight_steps", SectionKind.CHANNELS: "channel_entries",
-               SectionKind.BASIS: "basis_entries"}
-
-#: Units of a range of groups in each memory of :data:`_TABLES`.
-_Need = NDArray[np.int64]
 
 
 @dataclass
@@ -38,9 +26,9 @@ class _Segment:
     """Instructions and table contents of one image."""
 
     instructions: list[Instruction] = field(default_factory=list)
-    used: _Need = field(default_factory=lambda: np.zeros(len(_TABLES), np.int64))
+    used: Need = field(default_factory=lambda: np.zeros(len(TABLES), np.int64))
     data: dict[SectionKind, list[bytes]] = field(
-        default_factory=lambda: {kind: [] for kind in _TABLES})
+        default_factory=lambda: {kind: [] for kind in TABLES})
 
 
 class SegmentBuilder:
@@ -56,7 +44,7 @@ class SegmentBuilder:
     def __init__(self, views: dict[ViewKey, View], config: AcceleratorConfig) -> None:
         self.views, self.config = views, config
         self._segments = [_Segment()]
-        self._capacity = np.array([section_capacity(kind, config) for kind in _TABLES])
+        self._capacity = np.array([section_capacity(kind, config) for kind in TABLES])
         self._instructions = (config.program_words - len(END_WORDS)) // INSTRUCTION_WORDS
         #: Bytes of weights and tables by layer.
         self.table_bytes: dict[str, int] = {}
@@ -79,7 +67,7 @@ class SegmentBuilder:
         CompileError
             If not even one group fits an empty accelerator; the message names the memory.
         """
-        needs = _needs(stage)
+        needs = group_needs(stage)
         groups = len(needs)
         if np.all(needs.sum(axis=0) <= self._capacity):
             self._make_room(needs.sum(axis=0))
@@ -92,7 +80,7 @@ class SegmentBuilder:
             count = int(np.count_nonzero(
                 np.all(np.cumsum(needs[start:], axis=0) <= free, axis=1)))
             if count == 0:
-                self._refuse(stage, needs[start])
+                refuse_group(stage, needs[start], self._capacity, self.config)
             self._append(stage, (start, start + count), needs[start:start + count].sum(axis=0))
             start += count
 
@@ -100,17 +88,17 @@ class SegmentBuilder:
         """Return the program image of every segment."""
         return tuple(self._image(segment) for segment in self._segments)
 
-    def _make_room(self, need: _Need | int = 0) -> None:
+    def _make_room(self, need: Need | int = 0) -> None:
         """Begin another segment if this one has no room for an instruction and its tables."""
         last = self._segments[-1]
         if last.instructions and (len(last.instructions) == self._instructions
                                   or np.any(last.used + need > self._capacity)):
             self._segments.append(_Segment())
 
-    def _append(self, stage: Stage, groups: tuple[int, int], need: _Need) -> None:
+    def _append(self, stage: Stage, groups: tuple[int, int], need: Need) -> None:
         """Append a LAYER for a range of groups, which fits."""
         segment, config, lowering = self._segments[-1], self.config, stage.lowering
-        bases = {_BASES[kind]: int(used) for kind, used in zip(_TABLES, segment.used, strict=True)}
+        bases = {BASES[kind]: int(used) for kind, used in zip(TABLES, segment.used, strict=True)}
         instruction = layer_instruction(stage, groups, bases, self.views, config)
         channels = slice(groups[0] * lowering.group, groups[1] * lowering.group)
         taps = self.views[stage.source].taps(stage.kernel, stage.top, stage.left).ravel()
@@ -125,29 +113,9 @@ class SegmentBuilder:
         name = stage.layer.name
         self.table_bytes[name] = self.table_bytes.get(name, 0) + sum(map(len, data.values()))
 
-    def _refuse(self, stage: Stage, need: _Need) -> None:
-        """Raise the error for a group that does not fit an empty memory."""
-        for kind, needed, depth in zip(_TABLES, need, self._capacity, strict=True):
-            if needed > depth:
-                parameter = _PARAMETERS[kind]
-                raise CompileError(
-                    stage.layer.name, f"one group of {stage.lowering.group} output channels takes "
-                    f"{needed} words of the {kind.name} memory, the accelerator has {parameter} = "
-                    f"{depth}; {advice(self.config, parameter, int(needed))}")
-
     def _image(self, segment: _Segment) -> bytes:
         words = [instruction.words for instruction in segment.instructions]
         sections = [program_section(np.concatenate([*words, END_WORDS]), self.config)]
         sections += [Section(kind, 0, b"".join(segment.data[kind]))
-                     for kind in _TABLES if segment.data[kind]]
+                     for kind in TABLES if segment.data[kind]]
         return write_image(self.config, sections, program=True)
-
-
-def _needs(stage: Stage) -> _Need:
-    """Return the units that each group takes in each memory, (groups, memories)."""
-    lowering, channels = stage.lowering, stage.layer.output_shape[0]
-    basis = 0 if lowering.basis is None else len(lowering.blocks[0]) * lowering.group
-    rows: Sequence[tuple[int, int, int]] = [
-        (sum(map(unit_steps, group)), min(lowering.group, channels - number * lowering.group),
-         basis) for number, group in enumerate(lowering.blocks)]
-    return np.array(rows, np.int64)

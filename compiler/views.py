@@ -13,11 +13,14 @@ bytes nobody uses.
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["View", "ViewKey", "tap_offsets"]
+__all__ = ["Scalar", "View", "ViewKey", "tap_offsets"]
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 #: Tensor, stride and fill: what tells the views of a network apart.
 ViewKey = tuple[str, int, int]
@@ -121,7 +124,11 @@ class View:
         if x.shape != self.shape or x.dtype != np.int8:
             raise ValueError(f"{self.tensor} must be int8 of shape {self.shape}, not {x.dtype} of "
                              f"shape {x.shape}")
-        region = np.full(self.words * self.cols, self.fill, np.int8)
+        return self.spread(x, self.fill)
+
+    def spread(self, x: NDArray[Scalar], fill: int) -> NDArray[Scalar]:
+        """Return the region, (words · cols,), with elements of any type in place of bytes."""
+        region = np.full(self.words * self.cols, fill, x.dtype)
         for p, q in self.phases:
             region[self._pixels((p, q))] = x[:, p::self.stride, q::self.stride]
         return region
@@ -132,8 +139,11 @@ class View:
         if len(region) != expected:
             raise ValueError(f"Region of {self.tensor} must have {expected} bytes, not "
                              f"{len(region)}")
-        data = np.frombuffer(region, np.int8)
-        x = np.zeros(self.shape, np.int8)
+        return self.gather(np.frombuffer(region, np.int8))
+
+    def gather(self, data: NDArray[Scalar]) -> NDArray[Scalar]:
+        """Return the tensor, (channels, height, width), from a region with elements of any type."""
+        x = np.zeros(self.shape, data.dtype)
         for p, q in self.phases:
             x[:, p::self.stride, q::self.stride] = data[self._pixels((p, q))]
         return x

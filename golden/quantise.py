@@ -34,11 +34,12 @@ from smartdeal.golden.layers import (
     TensorScale,
 )
 from smartdeal.golden.networks import NetworkError, ResNet
-from smartdeal.golden.options import QuantiseOptions
+from smartdeal.golden.options import DEFAULT_FORM, QuantiseOptions
 from smartdeal.golden.requantise import (
     constant_unit,
     dead_filters,
     requantisation,
+    with_gain,
     without_filters,
 )
 
@@ -52,9 +53,6 @@ Progress = Callable[[str], None]
 
 #: A weight form for all layers, or one by layer name.
 Form = str | Mapping[str, str]
-
-#: Key of the form of all layers that a mapping does not name.
-DEFAULT_FORM = "*"
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +114,15 @@ def spared(kind: str, source: str) -> bool:
     return kind == "linear" or source == IntegerNetwork.IMAGE
 
 
+def gains(node: FloatNode) -> NDArray[np.float64]:
+    """Return what a layer's normalisation multiplies each filter by, (M,); it may be negative."""
+    norm = node.norm
+    if norm is None:
+        assert node.weights is not None  # only pools have none
+        return np.ones(len(node.weights))
+    return norm.gamma.double().numpy() / np.sqrt(norm.variance.double().numpy() + norm.eps)
+
+
 def folded(node: FloatNode) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return weights (M, C, kh, kw) and bias (M,) of a layer, its normalisation folded in.
 
@@ -129,7 +136,7 @@ def folded(node: FloatNode) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     bias = node.bias.double().numpy() if node.bias is not None else np.zeros(len(weights))
     norm = node.norm
     if norm is not None:
-        gain = norm.gamma.double().numpy() / np.sqrt(norm.variance.double().numpy() + norm.eps)
+        gain = gains(node)
         weights = weights * gain[:, None, None, None]
         bias = (bias - norm.mean.double().numpy()) * gain + norm.beta.double().numpy()
     if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
@@ -164,6 +171,8 @@ def _layer_weights(
     weights, bias = folded(node)
     if node.exact:
         formed = _exact(weights)
+    elif node.trained is not None:
+        formed = with_gain(node.trained, gains(node))
     else:
         form, options = choices.of(node)
         formed = decompose(form, weights, options, layer=node.name)

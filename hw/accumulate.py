@@ -6,6 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.gated_add import GatedAdd
 
 __all__ = ["SumStage"]
 
@@ -27,8 +28,8 @@ class SumStage(wiring.Component):
         ``sums`` holds a chunk.
     first, last : In(1)
         The chunk starts a sum, completes a sum. What completes is not stored.
-    index : In
-        Place of the partial sum, less than rows · chunks.
+    next_index : In
+        Place of the next cycle's partial sum, less than rows · chunks.
     sums : In(ArrayLayout(signed(sum_bits), drain_lanes))
     in_image : In(drain_lanes)
         Lanes that count in reduce mode.
@@ -39,26 +40,26 @@ class SumStage(wiring.Component):
 
     LATENCY = 2
 
-    valid:    Signal
-    first:    Signal
-    last:     Signal
-    index:    Signal
-    sums:     data.View
-    totals:   data.View
-    in_image: Signal
-    reduce:   Signal
+    valid:      Signal
+    first:      Signal
+    last:       Signal
+    next_index: Signal
+    sums:       data.View
+    totals:     data.View
+    in_image:   Signal
+    reduce:     Signal
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         self.depth = config.rows * config.chunks
         lanes = data.ArrayLayout(signed(config.sum_bits), config.drain_lanes)
         super().__init__({
-            "valid":  In(1),
-            "first":  In(1),
-            "last":   In(1),
-            "index":  In(range(self.depth)),
-            "sums":   In(lanes),
-            "totals": Out(lanes),
+            "valid":      In(1),
+            "first":      In(1),
+            "last":       In(1),
+            "next_index": In(range(self.depth)),
+            "sums":       In(lanes),
+            "totals":     Out(lanes),
             **({"in_image": In(config.drain_lanes), "reduce": In(1)} if config.reduce else {}),
         })
 
@@ -67,32 +68,51 @@ class SumStage(wiring.Component):
         config = self.config
         lanes = data.ArrayLayout(signed(config.sum_bits), config.drain_lanes)
 
-        added = Signal(lanes)
+        added  = Signal(lanes)
+        totals = Signal(lanes)
         if config.max_slices == 1 and not config.reduce:
             m.d.comb += added.eq(self.sums)
         else:
-            m.submodules.partial = memory = Memory(shape=lanes, depth=self.depth, init=[])
-            # An asynchronous read: in reduce mode one place is added to in successive cycles.
-            load, save = memory.read_port(domain="comb"), memory.write_port()
-            m.d.comb += [
-                load.addr.eq(self.index),
-                save.addr.eq(self.index),
-                save.data.eq(added),
-                save.en.eq(self.valid & ~self.last),
-            ]
+            partial = self._partial(m, added, totals)
             for lane in range(config.drain_lanes):
-                counted = self.sums[lane]
+                m.submodules[f"add_{lane}"] = add = GatedAdd(bits=config.sum_bits)
+                m.d.comb += [
+                    add.a.eq(self.sums[lane]),
+                    add.take_a.eq(1),
+                    add.b.eq(partial[lane]),
+                    add.take_b.eq(~self.first),
+                    added[lane].eq(add.o),
+                ]
                 if config.reduce:
-                    counted = Mux(self.reduce & ~self.in_image[lane], 0, counted)
-                m.d.comb += added[lane].eq(Mux(self.first, 0, load.data[lane]) + counted)
+                    m.d.comb += add.take_a.eq(~self.reduce | self.in_image[lane])
 
-        totals = Signal(lanes)
         m.d.sync += [totals.eq(added), self.totals.eq(totals)]
         if config.reduce:
             with m.If(self.reduce):
                 m.d.sync += self.totals[0].eq(_tree([totals[lane] for lane in
                                                      range(config.drain_lanes)]))
         return m
+
+    def _partial(self, m, added, totals):
+        """Return the partial sums so far; in reduce mode those may be of the cycle before."""
+        lanes = added.shape()
+        m.submodules.partial = memory = Memory(shape=lanes, depth=self.depth, init=[])
+        load, save = memory.read_port(), memory.write_port()
+        index   = Signal(range(self.depth))
+        forward = Signal()
+        m.d.sync += [
+            index.eq(self.next_index),
+            forward.eq(save.en & (self.next_index == index)),
+        ]
+        m.d.comb += [
+            load.en.eq(1),
+            load.addr.eq(self.next_index),
+            save.addr.eq(index),
+            save.data.eq(added),
+            save.en.eq(self.valid & ~self.last),
+        ]
+        return [Mux(forward, totals[lane], load.data[lane])
+                for lane in range(self.config.drain_lanes)]
 
 
 def _tree(values):

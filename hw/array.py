@@ -7,8 +7,8 @@ from amaranth.utils import bits_for
 
 from smartdeal.golden.formats import ACT_BITS
 from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.multiplexer import Multiplexer
 from smartdeal.hw.pe import ProcessingRow, coefficient_layout
-from smartdeal.hw.select import select
 
 __all__ = ["ProcessingArray"]
 
@@ -71,7 +71,7 @@ class ProcessingArray(wiring.Component):
 
         # One wide multiplexer per column picks the row, then a narrow one the chunk: about half
         # the cells of a shift chain through the array.
-        column = Signal(data.ArrayLayout(signed(config.acc_bits), config.cols))
+        column = Signal(data.ArrayLayout(config.acc_bits, config.cols))
         rows = []
         for row in range(config.rows):
             m.submodules[f"row_{row}"] = pe_row = ProcessingRow(
@@ -85,14 +85,25 @@ class ProcessingArray(wiring.Component):
             ]
             if pe_row.max_pool:
                 m.d.comb += pe_row.maximum.eq(self.maximum)
-        with m.If(self.read):
-            m.d.sync += column.eq(select(self.read_row, [row.results.as_value() for row in rows]))
+        for col in range(config.cols):
+            m.submodules[f"column_{col}"] = pick = Multiplexer(
+                count=config.rows, bits=config.acc_bits)
+            m.d.comb += [
+                pick.index.eq(self.read_row),
+                *(pick.i[row].eq(rows[row].results[col]) for row in range(config.rows)),
+            ]
+            with m.If(self.read):
+                m.d.sync += column[col].eq(pick.o)
 
         chunk = Signal.like(self.read_chunk)
-        bits  = config.drain_lanes * config.acc_bits
-        m.d.sync += [
-            chunk.eq(self.read_chunk),
-            self.lanes.eq(select(chunk, [column.as_value()[index * bits:][:bits]
-                                         for index in range(config.chunks)])),
-        ]
+        m.d.sync += chunk.eq(self.read_chunk)
+        for lane in range(config.drain_lanes):
+            m.submodules[f"lane_{lane}"] = pick = Multiplexer(
+                count=config.chunks, bits=config.acc_bits)
+            m.d.comb += [
+                pick.index.eq(chunk),
+                *(pick.i[index].eq(column[index * config.drain_lanes + lane])
+                  for index in range(config.chunks)),
+            ]
+            m.d.sync += self.lanes[lane].eq(pick.o)
         return m

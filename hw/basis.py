@@ -8,6 +8,7 @@ from amaranth.utils import bits_for
 
 from smartdeal.golden.formats import BASIS_BITS, BASIS_SIZE
 from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.gated_add import GatedAdd
 from smartdeal.hw.isa import ALIGN_BITS
 
 __all__ = ["BasisLane", "BasisStage", "tap_sum_shape"]
@@ -21,8 +22,7 @@ def tap_sum_shape(acc_bits: int) -> Shape:
 class BasisLane(wiring.Component):
     """One lane's products with a basis row, added up over the three rows of a filter.
 
-    Timing: ``sums`` holds the three column taps' sums two cycles after ``last`` was given with
-    the third row. Without ``enable`` the operand passes through tap 0, the others are 0.
+    Timing: ``sums`` holds the three column taps' sums two cycles after the third row was given.
 
     Parameters
     ----------
@@ -31,8 +31,6 @@ class BasisLane(wiring.Component):
 
     Members
     -------
-    enable : In(1)
-        Basis mode; constant while a layer runs.
     first : In(1)
         This operand starts a new sum.
     operand : In(signed(acc_bits))
@@ -43,7 +41,6 @@ class BasisLane(wiring.Component):
 
     LATENCY = 2
 
-    enable:  Signal
     first:   Signal
     operand: Signal
     taps:    data.View
@@ -52,7 +49,6 @@ class BasisLane(wiring.Component):
     def __init__(self, *, acc_bits: int):
         self.acc_bits = acc_bits
         super().__init__({
-            "enable":  In(1),
             "first":   In(1),
             "operand": In(signed(acc_bits)),
             "taps":    In(data.ArrayLayout(signed(BASIS_BITS), BASIS_SIZE)),
@@ -65,12 +61,16 @@ class BasisLane(wiring.Component):
         m.d.sync += first.eq(self.first)
         for lag in range(BASIS_SIZE):
             product = Signal(signed(self.acc_bits + BASIS_BITS), name=f"product_{lag}")
-            with m.If(self.enable):
-                m.d.sync += product.eq(self.operand * self.taps[lag])
-            with m.Else():
-                m.d.sync += product.eq(self.operand if lag == 0 else 0)
+            m.d.sync += product.eq(self.operand * self.taps[lag])
             # Three products of magnitude < 2^(acc_bits+6): two more bits than a product hold them.
-            m.d.sync += self.sums[lag].eq(Mux(first, 0, self.sums[lag]) + product)
+            m.submodules[f"add_{lag}"] = add = GatedAdd(bits=len(self.sums[lag]))
+            m.d.comb += [
+                add.a.eq(product),
+                add.take_a.eq(1),
+                add.b.eq(self.sums[lag]),
+                add.take_b.eq(~first),
+            ]
+            m.d.sync += self.sums[lag].eq(add.o)
         return m
 
 
@@ -143,8 +143,11 @@ class BasisStage(wiring.Component):
         # Three tap sums meet in one output: two more bits.
         filtered = signed(tap_sum.width + 2)
 
+        # Without basis mode the operand passes: it is multiplied by 1, 0, 0.
         taps = Signal(data.ArrayLayout(signed(BASIS_BITS), BASIS_SIZE))
-        with m.Switch(self.row):
+        with m.If(~self.enable):
+            m.d.comb += taps[0].eq(1)
+        with m.Else(), m.Switch(self.row):
             for row in range(BASIS_SIZE):
                 with m.Case(row):
                     for lag in range(BASIS_SIZE):
@@ -154,7 +157,6 @@ class BasisStage(wiring.Component):
         for index in range(lanes):
             m.submodules[f"lane_{index}"] = lane = BasisLane(acc_bits=config.acc_bits)
             m.d.comb += [
-                lane.enable.eq(self.enable),
                 lane.first.eq(self.row == 0),
                 lane.operand.eq(self.operands[index]),
                 lane.taps.eq(taps),
@@ -186,9 +188,12 @@ class BasisStage(wiring.Component):
         carried   = Signal(state)
         remaining = Signal(state)
         m.submodules.state = memory = Memory(shape=state, depth=self.states, init=[])
-        load, save = memory.read_port(domain="comb"), memory.write_port()
+        # Between two chunks of a filter and slice there are at least two cycles, its other rows':
+        # what is read one cycle ahead is not what is being written.
+        load, save = memory.read_port(), memory.write_port()
         m.d.comb += [
-            load.addr.eq(place_2.state_index),
+            load.en.eq(1),
+            load.addr.eq(place_1.state_index),
             save.addr.eq(place_2.state_index),
             save.data.eq(remaining),
             save.en.eq(place_2.emit & place_2.last_chunk),

@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from smartdeal.golden.formats import ACT_BITS, CoefficientFormat
+from smartdeal.hw.shift_add import ShiftAdd
 
 __all__ = ["ProcessingElement", "ProcessingRow", "coefficient_layout"]
 
@@ -63,32 +64,30 @@ class ProcessingElement(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        most     = self.fmt.exponents - 1  # the largest shift
-        acc      = Signal(signed(self.acc_bits))
-        minus    = Signal()
-        operand  = Signal(signed(ACT_BITS))
-        shifted  = Signal(signed(ACT_BITS + 2 * most))
-        added    = Signal(signed(self.acc_bits))  # wraps; the compiler proves that it need not
-        total    = Signal(signed(self.acc_bits))
+        acc   = Signal(signed(self.acc_bits))
+        total = Signal(signed(self.acc_bits))
 
-        # acc - (x << e) is acc + ~(x << e) + 1, and ~(x << e) is ~x shifted with ones following.
-        # The inversion before the shifter is eight bits wide instead of all; the 1 enters as a
-        # carry from a bit below the lowest, so that one carry chain both adds and subtracts.
-        m.d.comb += minus.eq(self.coefficient.valid & self.coefficient.sign)
-        with m.If(self.coefficient.valid):
-            m.d.comb += operand.eq(self.operand ^ Mux(self.coefficient.sign, -1, 0))
+        m.submodules.shift_add = shift_add = ShiftAdd(fmt=self.fmt, acc_bits=self.acc_bits)
         m.d.comb += [
-            shifted.eq(Cat(minus.replicate(most), operand).as_signed()
-                       << self.coefficient.exponent),
-            added.eq((Cat(1, acc).as_signed() + Cat(minus, shifted[most:]).as_signed()) >> 1),
-            total.eq(added),
+            shift_add.acc.eq(acc),
+            shift_add.operand.eq(self.operand),
+            shift_add.valid.eq(self.coefficient.valid),
+            shift_add.sign.eq(self.coefficient.sign),
+            total.eq(shift_add.total),
         ]
+        if self.fmt.exponent_bits:
+            m.d.comb += shift_add.exponent.eq(self.coefficient.exponent)
         if self.max_pool:
             biased = Signal(ACT_BITS)
-            m.d.comb += biased.eq(Cat(self.operand[:-1], ~self.operand[-1]))  # operand + 128
-            with m.If(self.maximum):
-                larger = biased > acc[:ACT_BITS]
-                m.d.comb += total.eq(Mux(self.coefficient.valid & larger, biased, acc))
+            larger = Signal()
+            m.d.comb += [
+                biased.eq(Cat(self.operand[:-1], ~self.operand[-1])),  # operand + 128
+                larger.eq(self.maximum & self.coefficient.valid & (biased > acc[:ACT_BITS])),
+            ]
+            with m.If(self.maximum):  # the sum is then the accumulator
+                m.d.comb += shift_add.valid.eq(0)
+            with m.If(larger):
+                m.d.comb += total.eq(biased)
 
         m.d.sync += acc.eq(total)
         with m.If(self.last):

@@ -94,21 +94,23 @@ class RequantiseLane(wiring.Component):
         if self.config.residual:
             self._residual(m, sum_3, product)
 
-        # An arithmetic shift. The bit that leaves last is a half of the last place: it rounds up.
-        shifted = Signal(signed(total_shape.width + 1))
-        m.d.sync += shifted.eq(Cat(0, sum_3).as_signed() >> shift_3)
-        half  = shifted[0]
-        whole = shifted[1:].as_signed()
+        # An arithmetic shift, of which only the places of an activation are wanted, and the bit
+        # that leaves last, a half: it rounds up.
+        narrow  = ACT_BITS + 2
+        window  = Signal(1 + narrow)
+        beyond  = Signal()  # a place above the window was not the sign
+        sign    = Signal()
+        places, outside = _window(Cat(0, sum_3), shift_3, 1 + narrow)
+        m.d.sync += [window.eq(places), beyond.eq(outside), sign.eq(sum_3[-1])]
+        half  = window[0]
+        whole = window[1:].as_signed()
 
         # Clamp what is far outside any activation first, so that the rest is narrow.
-        narrow  = ACT_BITS + 2
-        above   = whole[narrow - 1:]
-        fits    = (above == 0) | above.all()
         near    = Signal(signed(narrow))
         rounded = Signal(signed(narrow + 2))
         limit   = 1 << narrow - 1
         m.d.comb += [
-            near.eq(Mux(fits, whole, Mux(whole[-1], -limit, limit - 1))),
+            near.eq(Mux(beyond, Mux(sign, -limit, limit - 1), whole)),
             rounded.eq(near + half + self.limits.zp_out),
         ]
         with m.If(rounded < self.limits.lo):
@@ -135,3 +137,25 @@ class RequantiseLane(wiring.Component):
             shift_2.eq(shift_1),
             sum_3.eq(product + (scaled << shift_2)),
         ]
+
+
+def _window(value: Value, shift: Value, width: int) -> tuple[Value, Value]:
+    """Shift right and keep the lowest ``width`` bits.
+
+    Also return whether a bit above them, or the highest of them, differs from the value's sign.
+    Each level of the shifter is only as wide as what the levels behind it can still ask for.
+    """
+    sign    = value[-1]
+    outside = Const(0)
+    for level in reversed(range(len(shift))):
+        wanted  = width + (1 << level) - 1
+        lost    = value[wanted:]
+        moved   = value[1 << level:][:wanted]
+        moved   = Cat(moved, sign.replicate(max(0, wanted - len(moved))))
+        kept    = Cat(value[:wanted], sign.replicate(max(0, wanted - len(value))))
+        if len(lost):
+            gone = Mux(shift[level], value[wanted + (1 << level):] != sign.replicate(
+                max(0, len(value) - wanted - (1 << level))), lost != sign.replicate(len(lost)))
+            outside = outside | gone
+        value = Mux(shift[level], moved, kept)
+    return value, outside | (value[-1] != sign)

@@ -30,6 +30,10 @@ class Outcome:
         Counter of all other cycles.
     region : bytes
         Words of the activation buffer that were read back; empty if none were asked for.
+    memory : bytes
+        The program's region of system memory at the end; empty if it has none.
+    bytes_loaded, bytes_stored : int
+        What the program read from and wrote to system memory.
     """
 
     finished: bool
@@ -39,6 +43,9 @@ class Outcome:
     cycles: Cycles
     overhead: int
     region: bytes
+    memory: bytes = b""
+    bytes_loaded: int = 0
+    bytes_stored: int = 0
 
 
 class Host:
@@ -52,8 +59,8 @@ class Host:
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         self.operations: list[Operation] = [Write(Register.INTERRUPT, 1)]
-        #: Where each run's results start, and the words that it reads back.
-        self._runs: list[tuple[int, int]] = []
+        #: By run: where its results start, where those of its words do, and how many words.
+        self._runs: list[tuple[int, int, int]] = []
 
     def load(self, image: bytes) -> None:
         """Stream an image."""
@@ -69,14 +76,27 @@ class Host:
 
     def finish(self, limit_cycles: int, *, word: int = 0, words: int = 0) -> None:
         """Wait for the end of a run, read registers, and read words of the activation buffer."""
-        self._runs.append((len(self.operations), words))
+        start = len(self.operations)
         self.operations.append(Wait(limit_cycles))
         self.operations += map(Read, _OUTCOME_REGISTERS)
         self.operations += [Read(counter + half) for counter in COUNTERS for half in (0, 4)]
+        self._ended()
+        self._runs.append((start, len(self.operations), words))
         if words:
-            self.operations += [Write(Register.READ_ADDRESS, word),
-                                Write(Register.READ_COUNT, words),
-                                Store(words * self._unit_bytes * 8 // self.config.host_bits)]
+            self._ask_words(word, words)
+
+    def _ended(self) -> None:
+        """Append what is to be done at the end of a run, before words are read."""
+
+    def _ask_words(self, word: int, words: int) -> None:
+        self.operations += [Write(Register.READ_ADDRESS, word),
+                            Write(Register.READ_COUNT, words),
+                            Store(words * self.unit_bytes * 8 // self.config.host_bits)]
+
+    def _take_words(self, results: Iterator[Result]) -> bytes:
+        _, _, stored = next(results), next(results), next(results)  # two writes, the words
+        assert isinstance(stored, bytes)
+        return stored
 
     def job(self, *, idle: float = 0.0, seed: int = 0) -> Job:
         """Return everything so far as a job."""
@@ -84,14 +104,22 @@ class Host:
 
     def outcomes(self, results: list[Result]) -> list[Outcome]:
         """Return the outcome of every run, given the results of the job."""
-        return [self._outcome(iter(results[start:]), words) for start, words in self._runs]
+        return [self._outcome(iter(results[start:]), iter(results[stored:]), words)
+                for start, stored, words in self._runs]
+
+    def problem(self, results: list[Result]) -> str:
+        """Return what went wrong around the runs, given the results of the job; or nothing."""
+        return ""
 
     @property
-    def _unit_bytes(self) -> int:
+    def unit_bytes(self) -> int:
+        """Bytes of a word of activations as the accelerator sends it."""
         return section_format(SectionKind.ACTIVATIONS, self.config).unit_bytes(
             self.config.host_bits)
 
-    def _outcome(self, results: Iterator[Result], words: int) -> Outcome:
+    def _outcome(
+        self, results: Iterator[Result], stored_results: Iterator[Result], words: int,
+    ) -> Outcome:
         finished = next(results) is not None
         status, error, instruction = (_integer(next(results)) for _ in _OUTCOME_REGISTERS)
         counters = {}
@@ -100,13 +128,12 @@ class Host:
             counters[counter] = high << 32 | low
         region = b""
         if words:
-            _, _, stored = next(results), next(results), next(results)  # two writes, the words
-            assert isinstance(stored, bytes)
-            unit, cols = self._unit_bytes, self.config.cols
+            stored = self._take_words(stored_results)
+            unit, cols = self.unit_bytes, self.config.cols
             region = b"".join(stored[at:at + cols] for at in range(0, len(stored), unit))
         cycles = Cycles(counters[Register.CYCLES], counters[Register.BUSY],
                         counters[Register.STALL_DRAIN], counters[Register.STALL_RESIDUAL],
-                        counters[Register.MOVE])
+                        counters[Register.MOVE], counters[Register.STALL_MEMORY])
         return Outcome(finished, Status(status), ErrorCode(error), instruction, cycles,
                        counters[Register.OVERHEAD], region)
 

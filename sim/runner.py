@@ -23,7 +23,7 @@ from smartdeal.sim.toolchain import compiler, icarus, package_version, verilator
 from smartdeal.sim.verilator import build_verilator
 
 __all__ = ["SIMULATORS", "Simulator", "SimulatorName", "build_simulator", "check_tools",
-           "run_job"]
+           "cocotb_environment", "run_job"]
 
 SimulatorName = Literal["verilator", "icarus"]
 SIMULATORS: tuple[SimulatorName, ...] = ("verilator", "icarus")
@@ -148,7 +148,7 @@ def _run(
     with log.open("w") as output:
         process = subprocess.Popen(_command(simulator, folder), cwd=folder, stdout=output,
                                    stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                   env=_environment(simulator, folder, job.seed))
+                                   env=cocotb_environment(simulator, folder, job.seed))
         try:
             while True:
                 try:
@@ -190,8 +190,16 @@ def _command(simulator: Simulator, folder: Path) -> list[str]:
     return [str(simulator.path), job, *trace]
 
 
-def _environment(simulator: Simulator, folder: Path, seed: int) -> dict[str, str]:
-    """Return the environment by which cocotb finds Python and the bench."""
+def cocotb_environment(
+    simulator: Simulator, folder: Path, seed: int, bench: str = _BENCH,
+) -> dict[str, str]:
+    """Return the environment by which cocotb finds Python and the bench, a module's name.
+
+    Raises
+    ------
+    ToolError
+        If this Python has no shared library.
+    """
     libpython = find_libpython.find_libpython()
     if libpython is None:
         raise ToolError(f"the Python at {sys.executable} has no shared library, which the "
@@ -201,7 +209,7 @@ def _environment(simulator: Simulator, folder: Path, seed: int) -> dict[str, str
     kept = {name: value for name, value in os.environ.items()
             if not name.startswith(("COCOTB_", "GPI_", "PYGPI_"))}
     environment = kept | {
-        "COCOTB_TEST_MODULES": _BENCH,
+        "COCOTB_TEST_MODULES": bench,
         "COCOTB_TOPLEVEL": simulator.top,
         "COCOTB_RESULTS_FILE": str(folder / "results.xml"),
         "COCOTB_RANDOM_SEED": str(seed),

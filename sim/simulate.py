@@ -24,7 +24,7 @@ from smartdeal.hw.isa import ErrorCode
 from smartdeal.hw.registers import Status
 from smartdeal.sim.device import accelerator_simulator
 from smartdeal.sim.host import Host, Outcome
-from smartdeal.sim.job import Load, Operation, Store, Wait
+from smartdeal.sim.job import Load, Operation, Poll, Store, Wait
 from smartdeal.sim.latency import Cycles, predict
 from smartdeal.sim.runner import SimulatorName, run_job
 
@@ -228,8 +228,8 @@ def operation_cost(operation: Operation, config: AcceleratorConfig) -> float:
             return len(image) * 8 / config.host_bits * _BEAT_CYCLES
         case Store(beats):
             return beats * _BEAT_CYCLES
-        case Wait(limit_cycles):
-            return limit_cycles - MARGIN_CYCLES
+        case Wait(limit_cycles) | Poll(_, _, limit_cycles):
+            return max(1.0, limit_cycles - MARGIN_CYCLES)
     return 1.0
 
 

@@ -97,7 +97,8 @@ def summarise(
             lost = real - weights.integer() * weights.scale[:, None, None, None]
             error = float(np.linalg.norm(lost) / (np.linalg.norm(real) or 1.0))
         rows.append(LayerSummary(
-            name=info.name, kind=info.kind, form="exact" if name and source.exact else name,
+            name=info.name, kind=info.kind,
+            form="exact" if name and source.exact else name and (source.form or name),
             input_shape=info.input_shape, output_shape=info.output_shape, macs=info.macs,
             terms_per_weight=info.nonzero_terms / info.weights if info.weights else 0.0,
             zero_vectors=info.zero_vectors / info.vectors if info.vectors else 0.0,

@@ -51,6 +51,8 @@ class Workload:
 
 def default_images(model: Network, seed: int) -> Tensor:
     """Return calibration images for a network: real ones for those of the package, or noise."""
+    if isinstance(model, ResNet) and model.calibration is not None:
+        return model.calibration
     if isinstance(model, ResNet) and model.name in CHECKPOINTS:
         return calibration_images()
     shape = model.spec.input_shape if isinstance(model, ResNet) else model.input_shape

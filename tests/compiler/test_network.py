@@ -287,7 +287,7 @@ def test_damaged_manifest(network: IntegerNetwork) -> None:
                 continue  # any value is a name
             with pytest.raises(ProgramFormatError, match=r"^(manifest |holds a single layer)"):
                 NetworkProgram.from_bytes(container.pack(wrong, images))
-    with pytest.raises(ProgramFormatError, match=r"^manifest is wrong: 1 segments have 2 images"):
+    with pytest.raises(ProgramFormatError, match=r"^manifest is wrong: 1 segments have 3 images"):
         NetworkProgram.from_bytes(container.pack(manifest, images * 2))
 
 

@@ -33,7 +33,7 @@ def yosys(folder: Path, modules, commands) -> subprocess.CompletedProcess[str]:
         netlist = folder / f"{name}.il"
         netlist.write_text(rtlil.convert(component, name=name))
         script.append(f"read_rtlil {netlist}")
-    script += ["setattr -mod -unset top", "proc", "memory_map", "opt_clean"]
+    script += ["setattr -mod -unset top", "proc", "flatten", "memory_map", "opt_clean"]
     (folder / "script.ys").write_text("\n".join([*script, *commands]))
     return subprocess.run([sys.executable, "-c", _RUN, str(folder / "script.ys")], text=True,
                           capture_output=True, check=False)

@@ -1,0 +1,1 @@
+"""Boards: synthesis, bitstreams, the hardware around the accelerator, and the host's side."""

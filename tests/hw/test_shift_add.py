@@ -1,0 +1,86 @@
+"""The shift-and-add of each technology, proven equal to a multiply-accumulate for all inputs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pyosys
+import pytest
+from amaranth import *
+from amaranth.lib import wiring
+
+from smartdeal.golden.formats import CoefficientFormat
+from smartdeal.hw.shift_add import ShiftAdd
+from smartdeal.hw.technology import Technology
+from smartdeal.hw.verilog import emit
+
+_RUN = """
+import sys
+from pyosys import libyosys
+design = libyosys.Design()
+for command in open(sys.argv[1]).read().splitlines():
+    libyosys.run_pass(command, design)
+"""
+#: Simulation models of the cells that a technology names.
+_MODELS = {Technology.GENERIC: None, Technology.ECP5: "lattice/cells_sim_ecp5.v"}
+
+
+class MultiplyAdd(wiring.Component):
+    """What the documentation says, with a multiplication."""
+
+    acc:      Signal
+    operand:  Signal
+    valid:    Signal
+    sign:     Signal
+    exponent: Signal
+    total:    Signal
+
+    def __init__(self, dut: ShiftAdd, *, mistake: bool):
+        self.dut, self.mistake = dut, mistake
+        super().__init__(dut.signature)
+
+    def elaborate(self, platform):
+        m = Module()
+        power = Signal(1 << self.dut.fmt.exponent_bits)
+        m.d.comb += power.eq(1 << self.exponent)
+        product = self.operand * power
+        with m.If(self.valid):
+            m.d.comb += self.total.eq(Mux(self.sign, self.acc - product,
+                                          self.acc + product + self.mistake))
+        with m.Else():
+            m.d.comb += self.total.eq(self.acc)
+        return m
+
+
+def proof(folder: Path, technology: Technology, exponents: int, mistake: bool) -> str:
+    """Return what Yosys prints of a proof."""
+    fmt = CoefficientFormat(exponents)
+    designs = {
+        "gold": (MultiplyAdd(ShiftAdd(fmt=fmt, acc_bits=20), mistake=mistake), None),
+        "gate": (ShiftAdd(fmt=fmt, acc_bits=20), technology),
+    }
+    script = []
+    for name, (component, cells) in designs.items():
+        (folder / f"{name}.v").write_text(emit(component, name, technology=cells))
+        script.append(f"read_verilog {folder / name}.v")
+    if models := _MODELS[technology]:
+        script.append(f"read_verilog -D NO_INCLUDES {Path(pyosys.__file__).parent}/share/{models}")
+    script += ["hierarchy", "proc", "flatten", "opt_clean",
+               "miter -equiv -flatten -make_outputs gold gate both",
+               "sat -verify -prove trigger 0 both"]
+    (folder / "script.ys").write_text("\n".join(script))
+    return subprocess.run([sys.executable, "-c", _RUN, str(folder / "script.ys")], text=True,
+                          capture_output=True, check=False).stdout
+
+
+@pytest.mark.parametrize("technology", Technology)
+@pytest.mark.parametrize("exponents", [2, 4, 8])
+def test_is_multiply_add(tmp_path, technology, exponents):
+    said = proof(tmp_path, technology, exponents, mistake=False)
+    assert "SAT proof finished - no model found: SUCCESS!" in said, said[-3000:]
+
+
+@pytest.mark.parametrize("technology", Technology)
+def test_proof_can_fail(tmp_path, technology):
+    said = proof(tmp_path, technology, 8, mistake=True)
+    assert "SAT proof finished - model found: FAIL!" in said, said[-3000:]
