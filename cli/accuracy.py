@@ -62,11 +62,10 @@ def accuracy(
         from smartdeal.compiler import NetworkProgram
         from smartdeal.golden.accuracy import float_logits, integer_logits, scores
         from smartdeal.golden.labelled import read_labelled
-        from smartdeal.golden.store import load_network
+        from smartdeal.golden.store import beside, load_network
 
         loaded = NetworkProgram.load(program)
-        network = load_network(program.with_suffix(".integer.npz"),
-                               about(loaded, program, "integer_sha256"))
+        network = load_network(beside(program), about(loaded, program, "integer_sha256"))
         outputs = network.nodes[-1].layer.output_shape[0]
         images = read_labelled(
             data, loaded.input_shape, preprocessing_about(loaded, program), split=split,
@@ -121,15 +120,16 @@ def _told(count: int, wrong: list[int]) -> str:
 def _table(found: "dict[str, Score]") -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, collapse_padding=True)
     table.add_column("network", no_wrap=True)
-    for name in ("top-1", "± 95 %", "top-5", "images/s"):
+    for name in ("top-1", "95 % interval", "top-5", "images/s"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, score in found.items():
-        table.add_row(name, f"{score.top1:.2%}", f"{score.margin:.2%}", f"{score.top5:.2%}",
+        low, high = score.interval
+        table.add_row(name, f"{score.top1:.2%}", f"{low:.1%} – {high:.1%}", f"{score.top5:.2%}",
                       f"{score.rate:,.0f}")
     return table
 
 
 def _as_json(score: "Score") -> dict[str, Any]:
     values = {name: value for name, value in asdict(score).items() if name != "classes"}
-    return {**values, "margin": score.margin, "images_per_second": score.rate,
+    return {**values, "top1_interval": score.interval, "images_per_second": score.rate,
             "classes": score.classes.tolist()}

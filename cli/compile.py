@@ -10,7 +10,6 @@ from click.core import ParameterSource
 from rich import box
 from rich.table import Table
 
-from smartdeal.cli.options import configuration_options
 from smartdeal.cli.output import console, stages, write_text
 from smartdeal.cli.quantisation import ModelChoice, model_options, recipe_options
 from smartdeal.golden.files import check_target, write_whole
@@ -48,7 +47,6 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--json", "json_file", type=_FILE, metavar="FILE", help="Write the tables as JSON.")
 @click.option("--curve", type=_FILE, metavar="FILE.svg|png",
               help="Draw what --budget chooses from.")
-@configuration_options
 @recipe_options
 def compile_command(
     choice: ModelChoice, recipe: "Recipe", output: Path, json_file: Path | None, curve: Path | None,
@@ -56,6 +54,7 @@ def compile_command(
     """Quantise and compile MODEL into one program file."""
     from smartdeal.golden.form_layers import check_forms
     from smartdeal.golden.networks import ResNet
+    from smartdeal.golden.store import beside
     from smartdeal.sim.compilation import compile_model
     from smartdeal.sim.curve import check_curve, draw_curve
 
@@ -65,7 +64,7 @@ def compile_command(
         if recipe.budget is None:
             raise click.UsageError("--curve needs --budget")
         check_curve(curve)
-    for target in (output, json_file, curve):  # now, not when the work is done
+    for target in (output, beside(output), json_file, curve):  # now, not when the work is done
         if target is not None:
             check_target(target)
     with stages() as tell:
@@ -82,7 +81,7 @@ def compile_command(
             "budget": str(recipe.budget) if recipe.budget is not None else None}
         compiled = compile_model(model, images, recipe, about, tell)
     compiled.program.save(output)
-    write_whole(output.with_suffix(".integer.npz"), compiled.stored)
+    write_whole(beside(output), compiled.stored)
     if json_file is not None:
         write_text(json_file, json.dumps(_as_json(compiled, model.graph.notes), indent=2) + "\n")
     trade_off = compiled.trade_off

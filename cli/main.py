@@ -112,7 +112,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _report(error: Exception, *, debug: bool) -> None:
     # Every exception class of this package is one that a user can do something about.
     if type(error).__module__.startswith("smartdeal."):
-        _fail(str(error), _USER_ERROR)
+        _fail(str(error), _USER_ERROR, lines=hasattr(error, "problems"))
     if isinstance(error, OSError) and error.filename is not None:
         _fail(f"{error.filename}: {error.strerror}", _USER_ERROR)
     if isinstance(error, OSError) and error.errno in _NO_PLACE:
@@ -134,6 +134,8 @@ def _abandon_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _fail(message: str, code: int) -> None:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+def _fail(message: str, code: int, *, lines: bool = False) -> None:
+    """Print one line, or with ``lines`` one for each of several problems, and exit."""
+    shown = message if lines else " ".join(message.split())
+    click.echo(f"error: {shown}", err=True)
     sys.exit(code)

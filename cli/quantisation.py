@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from smartdeal.cli.options import configuration_options
 from smartdeal.hw.config import AcceleratorConfig
 
 if TYPE_CHECKING:  # what compilation needs takes seconds to import
@@ -163,7 +164,7 @@ def _recipe(
 
 
 def recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of quantisation; the function gets ``recipe`` in place of ``config``."""
+    """Add the options of quantisation and of the accelerator; the function gets ``recipe``."""
     names = ("form", "layer_forms", "zero_fraction", "ranges", "percentile", "bias_correction",
              "keep_dead_filters", "dead_threshold", "keep_all", "budget", "candidates")
 
@@ -172,7 +173,7 @@ def recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
         given = {name: arguments.pop(name) for name in names}
         return function(recipe=_recipe(config, **given), **arguments)
 
-    decorated: Any = wrapper
+    decorated: Any = configuration_options(wrapper)  # their help comes last
     for decorate in reversed((
         click.option("--form", help="Weight form of all layers: smartdeal, deepshift, shift2, "
                                     "shift3 or int8. Layers that a checkpoint holds in a form "

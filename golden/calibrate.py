@@ -1,7 +1,7 @@
 """Activation scales from calibration images: what each tensor's int8 numbers stand for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,6 +106,19 @@ def tensor_scale(name: str, tensor: Tensor, options: QuantiseOptions) -> TensorS
     return _scale(float(inner[0]), float(inner[1]))
 
 
+def _output_scale(name: str, tensor: Tensor, options: QuantiseOptions) -> TensorScale:
+    """Return the scale of the network's output, where the largest number is the answer.
+
+    Clipping would tie classes, so the extremes count whatever the ranges of other tensors are; and
+    other images may be answered with more certainty, up to as far above zero as these go below.
+    """
+    if not options.symmetric_output:
+        return tensor_scale(name, tensor, options)
+    extremes = tensor_scale(name, tensor, replace(options, ranges="min_max"))
+    low, high = float(tensor.min()), float(tensor.max())
+    return _scale(low, -low) if 0 < high < -low else extremes
+
+
 def _inherits(node: FloatNode) -> bool:
     """Return whether a layer only moves numbers: its output has its input's scale."""
     moves = node.kind == "max_pool" or node.exact
@@ -125,8 +138,9 @@ def calibrate(
     inherited = {node.name: node.input for node in nodes if _inherits(node)}
     result = Calibration({}, {}, {}, {})
     for name, tensor in run_float(nodes, images):
+        choose = _output_scale if name == nodes[-1].name else tensor_scale
         result.scales[name] = (result.scales[inherited[name]] if name in inherited
-                               else tensor_scale(name, tensor, options))
+                               else choose(name, tensor, options))
         _, channels, height, width = tensor.shape
         result.shapes[name] = (channels, height, width)
         result.means[name] = tensor.double().mean((0, 2, 3)).numpy()

@@ -90,6 +90,9 @@ class QuantiseOptions:
         leave ``percentile`` out at either end, or the range with the least squared error.
     percentile : float
         More than 50, up to 100.
+    symmetric_output : bool
+        Whether the range of the network's output reaches as far above zero as below, and is never
+        clipped: a clipped largest output ties classes.
     bias_correction : bool
         Whether the bias makes up for the mean error of the rounded weights.
     zero_fractions : mapping of str to float
@@ -104,6 +107,7 @@ class QuantiseOptions:
 
     ranges: Ranges = "min_max"
     percentile: float = 99.99
+    symmetric_output: bool = True
     bias_correction: bool = True
     zero_fractions: Mapping[str, float] = field(default_factory=dict)
 

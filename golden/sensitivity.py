@@ -8,6 +8,7 @@ quadratic in small changes of the logits, and those of different layers are hard
 """
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -39,6 +40,7 @@ def divergence(reference: Tensor, logits: Tensor) -> NDArray[np.float64]:
     return (p.exp() * (p - q)).sum(1).clamp_min(0).numpy()
 
 
+@dataclass(frozen=True)
 class Agreement:
     """What an integer network does in comparison with the float network.
 
@@ -50,8 +52,8 @@ class Agreement:
         Fraction of the images in the same class.
     """
 
-    def __init__(self, loss: float, same: float) -> None:
-        self.loss, self.same = loss, same
+    loss: float
+    same: float
 
 
 @torch.no_grad()

@@ -26,7 +26,7 @@ from smartdeal.golden.layers import (
     TensorScale,
 )
 
-__all__ = ["StoreError", "load_network", "network_bytes", "save_network"]
+__all__ = ["StoreError", "beside", "load_network", "network_bytes", "save_network"]
 
 _VERSION = 1
 #: What zip files say of a time: the earliest, so that equal networks are equal files.
@@ -39,6 +39,11 @@ Arrays = dict[str, NDArray[np.generic]]
 
 class StoreError(ValueError):
     """A file of an integer network that cannot be used; the message names it."""
+
+
+def beside(program: Path) -> Path:
+    """Return the file of the integer network that belongs to a program's file."""
+    return program.with_name(f"{program.name.removesuffix('.sdp')}.integer.npz")
 
 
 def _coefficients(weights: Weights) -> NDArray[np.int8]:

@@ -11,8 +11,9 @@ from torch import Tensor
 from smartdeal.compiler import CompileError, NetworkProgram, compile_network
 from smartdeal.compiler.models import Model
 from smartdeal.golden.decompose import FORMS, FormError, FormOptions, decompose, form_used
-from smartdeal.golden.graph import FloatGraph
+from smartdeal.golden.graph import FloatGraph, find_layer
 from smartdeal.golden.layers import IntegerNetwork
+from smartdeal.golden.networks import NetworkError
 from smartdeal.golden.options import QuantiseOptions
 from smartdeal.golden.quantise import DEFAULT_FORM, combine, quantise_forms
 from smartdeal.golden.sparsity import Removal, remove_dead_filters
@@ -182,6 +183,10 @@ def _choose(
     """Return the network in the forms that the budget chooses."""
     candidates, dropped = _usable(graph, recipe)
     fixed = dict(recipe.layer_forms)
+    for layer in fixed:
+        if find_layer(graph, layer) != layer:
+            raise NetworkError(f"{graph.name}: layer {layer!r} must be given as "
+                               f"{find_layer(graph, layer)!r}")
     forms = list(dict.fromkeys([*candidates, *fixed.values()]))
     made = dict(zip(forms, _quantise(graph, images, forms, recipe, tell), strict=True))
     for form in tuple(made):

@@ -1,6 +1,11 @@
 """Options of the test run."""
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no reason to fail.
+settings.register_profile("smartdeal", deadline=None)
+settings.load_profile("smartdeal")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

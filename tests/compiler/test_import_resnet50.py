@@ -1,4 +1,4 @@
-"""The ResNet-50 of the onnx library: full width, but every weight of a layer is equal."""
+"""A ResNet-50 that comes with the onnx library, of full width; a layer's weights are all equal."""
 
 from pathlib import Path
 

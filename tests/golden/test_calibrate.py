@@ -77,3 +77,26 @@ def test_a_layer_of_constants(form: str, ranges: Ranges) -> None:
     out = run_network(network, network.input_scale.quantise(images[0].numpy()))["c"]
     real = network.output_scale.real(out)
     np.testing.assert_allclose(real, graph(images[:1]).reshape(2, 5, 5), rtol=0.02)
+
+
+@pytest.mark.parametrize("ranges", EVERY)
+def test_the_output_is_not_clipped(ranges: Ranges) -> None:
+    """Its range reaches as far above zero as below; of other tensors it is that of the values."""
+    graph = FloatGraph("two", (
+        FloatNode(name="a", kind="conv", input="image", weights=torch.eye(2)[:, :, None, None]),
+        FloatNode(name="b", kind="conv", input="a", weights=torch.eye(2)[:, :, None, None])),
+        (2, 40, 40))
+    images = torch.linspace(-3, 1, 3200).reshape(1, 2, 40, 40)
+    images[0, 0, 0, 0] = -8
+    for symmetric in (True, False):
+        network = quantise_network(graph, images, "int8", quantise=QuantiseOptions(
+            ranges=ranges, percentile=99, symmetric_output=symmetric))
+        lowest, highest = network.output_scale.real(np.array([-128, 127], np.int8))
+        inner = network.scales["a"].real(np.array([127], np.int8))[0]
+        assert inner == pytest.approx(1, abs=0.06)
+        if symmetric:
+            assert highest == pytest.approx(-lowest, rel=0.02) == pytest.approx(8, rel=0.02)
+        else:
+            assert highest == pytest.approx(inner, abs=0.06)
+    positive = quantise_network(graph, images.abs(), "int8")
+    assert positive.output_scale.zero_point == -128

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from smartdeal.golden.accuracy import ranks, scores
+from smartdeal.golden.accuracy import Score, ranks, scores
 from smartdeal.golden.labelled import Labelled, read_labelled
 from smartdeal.golden.pictures import PictureError, Preprocessing
 
@@ -163,9 +163,16 @@ def test_scores(folder: Path) -> None:
     done: list[float] = []
     result = scores({"right": logits(0), "wrong": logits(6)}, data, done.append)  # pyright: ignore
     assert done == [1.0]
-    assert (result["right"].top1, result["right"].top5, result["right"].margin) == (1, 1, 0)
+    assert (result["right"].top1, result["right"].top5) == (1, 1)
+    assert result["right"].interval == pytest.approx((0.6457, 1), abs=1e-4)  # 7 of 7
     assert result["right"].classes.tolist() == LABELS.tolist()
     # Of equal logits the first counts: labels 0, 1 and 2 stand behind one larger logit.
     assert (result["wrong"].top1, result["wrong"].top5) == (0, 1)
     assert result["wrong"].same(result["right"]) == 0
     assert result["wrong"].same(result["wrong"]) == 1
+
+
+def test_interval() -> None:
+    score = Score(classes=np.zeros(100, np.int64), top1=0.1, top5=0.5, seconds=1)
+    assert score.interval == pytest.approx((0.0552, 0.1744), abs=1e-4)
+    assert score.rate == 100

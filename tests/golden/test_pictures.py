@@ -1,5 +1,6 @@
 """Images from files: every shape that is taken, every one that is not."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,15 @@ import pytest
 from PIL import Image
 
 from smartdeal.golden.fashion import normalise
-from smartdeal.golden.pictures import PREPROCESSING, PictureError, Preprocessing, read_pictures
+from smartdeal.golden.pictures import (
+    PREPROCESSING,
+    PRESETS,
+    PictureError,
+    Pictures,
+    Preprocessing,
+    preprocessing_of,
+    read_pictures,
+)
 
 GREY, COLOUR = (1, 4, 6), (3, 4, 6)
 PLAIN = {1: Preprocessing((0.0,), (1.0,)), 3: Preprocessing((0.0,) * 3, (1.0,) * 3)}
@@ -48,6 +57,68 @@ def test_pictures(tmp_path: Path) -> None:
     np.testing.assert_allclose(first[1] * 255, np.stack([PIXELS[0]] * 3), rtol=1e-6)
     grey, = read(tmp_path / "a.png", GREY)
     np.testing.assert_allclose(grey * 255, PIXELS[:1], rtol=1e-6)
+
+
+def test_idx_files(tmp_path: Path) -> None:
+    """Of a data set in the format of MNIST the training images count, compressed or not."""
+    header = b"\0\0\x08\x03" + b"".join(n.to_bytes(4, "big") for n in PIXELS.shape)
+    content = header + PIXELS.tobytes()
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(content))
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(header + bytes(PIXELS.size))
+    for path, expected in ((tmp_path, PIXELS), (tmp_path / "t10k-images-idx3-ubyte", 0 * PIXELS)):
+        found = Pictures([path], GREY, PLAIN[1])
+        np.testing.assert_allclose(np.stack([x for _, x in found]) * 255, expected[:, None],
+                                   rtol=1e-6)
+    cut = gzip.compress(content)[:30]
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(cut)
+    with pytest.raises(PictureError, match=r"train-images-idx3-ubyte\.gz is not a file of arrays"):
+        Pictures([tmp_path], GREY, PLAIN[1])
+
+
+def test_images_are_read_when_asked_for(tmp_path: Path) -> None:
+    for number in range(7):
+        Image.fromarray(PIXELS[0] + np.uint8(number)).save(tmp_path / f"{number}.png")
+    (tmp_path / "5.png").write_bytes(b"no picture")
+    pictures = Pictures([tmp_path], GREY, PLAIN[1])
+    assert len(pictures) == 7
+    names = [Path(name).stem for name, _ in pictures.spread(3)]
+    assert names == ["0", "2", "4"]
+    assert [Path(name).stem for name, _ in pictures[1:3]] == ["1", "2"]
+    with pytest.raises(PictureError, match=r"5\.png is not a picture that can be read$"):
+        pictures[5]
+
+
+@pytest.mark.parametrize(("preset", "mean", "deviation", "channels", "expected"), [
+    (None, None, None, 3, None),
+    ("signed", None, None, 3, Preprocessing((0.5,), (0.5,))),
+    (None, (0.1, 0.2, 0.3), None, 3, Preprocessing((0.1, 0.2, 0.3), (1.0,))),
+    ("imagenet", None, (1.0,), 3, Preprocessing((0.485, 0.456, 0.406), (1.0,))),
+])
+def test_preprocessing_of(
+    preset: str | None, mean: tuple[float, ...] | None, deviation: tuple[float, ...] | None,
+    channels: int, expected: Preprocessing | None,
+) -> None:
+    assert preprocessing_of(preset, mean, deviation, channels) == expected
+
+
+@pytest.mark.parametrize(("preset", "mean", "deviation", "channels", "message"), [
+    ("imagenet", None, None, 1, "mean must have 1 number for an image of 1 channel, not 3"),
+    (None, (0.0, 0.0), None, 3, "mean must have 1 or 3 numbers for an image of 3 channels, not 2"),
+    (None, None, (1.0, 0.0, 1.0), 3, "deviation must be positive, not 0.0"),
+    (None, (np.nan,), None, 3, r"mean must be finite, not \(nan,\)"),
+])
+def test_wrong_preprocessing(
+    preset: str | None, mean: tuple[float, ...] | None, deviation: tuple[float, ...] | None,
+    channels: int, message: str,
+) -> None:
+    with pytest.raises(PictureError, match=f"^{message}$"):
+        preprocessing_of(preset, mean, deviation, channels)
+
+
+def test_ranges_of_presets() -> None:
+    pixels = np.array([0, 255], np.uint8).reshape(1, 1, 2)
+    for name, ends in (("unit", (0, 1)), ("signed", (-1, 1)), ("raw", (0, 255))):
+        np.testing.assert_allclose(PRESETS[name](pixels).ravel(), ends, rtol=1e-6)
 
 
 def test_preprocessing_is_that_of_training() -> None:

@@ -12,7 +12,13 @@ from smartdeal.golden.checkpoints import noise_images, seeded_weights
 from smartdeal.golden.layers import IntegerNetwork
 from smartdeal.golden.networks import build_network
 from smartdeal.golden.quantise import quantise_network
-from smartdeal.golden.store import StoreError, load_network, network_bytes, save_network
+from smartdeal.golden.store import (
+    StoreError,
+    beside,
+    load_network,
+    network_bytes,
+    save_network,
+)
 
 torch.set_num_threads(1)
 
@@ -65,3 +71,8 @@ def test_damage_is_named(network: tuple[IntegerNetwork, np.ndarray], tmp_path: P
     path.write_bytes(good.replace(b'{"version": 1', b'{"version": 9'))
     with pytest.raises(StoreError, match=r"not a whole file|version must be 1, not 9"):
         load_network(path)
+
+
+def test_beside() -> None:
+    for program, expected in (("a/net.sdp", "a/net.integer.npz"), ("net.v1", "net.v1.integer.npz")):
+        assert beside(Path(program)) == Path(expected)
