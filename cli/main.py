@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from smartdeal.cli.boards import boards
+from smartdeal.cli.build import build, flash
 from smartdeal.cli.compile import compile_command
 from smartdeal.cli.config import config
 from smartdeal.cli.disasm import disasm
@@ -57,7 +59,8 @@ def cli() -> None:
     """Generate multiplier-free DNN accelerators, and prove them on real layers."""
 
 
-for command in (generate, simulate, compile_command, run, synth, disasm, config):
+for command in (generate, simulate, compile_command, run, boards, build, flash, synth, disasm,
+                config):
     cli.add_command(command)
 
 
