@@ -86,8 +86,7 @@ class BuildReport:
         low, middle, high = self.clocks
         clocks = f"{low:.1f} / {middle:.1f} / {high:.1f} MHz"
         return [
-            *((what, f"{used:,} of {there:,} ({100 * used / there:.0f} %)" if there else f"{used:,}")
-              for what, used, there in self.shares()),
+            *((what, f"{used:,} of {there:,}") for what, used, there in self.shares()),
             ("runs at", f"{self.clock_mhz:g} MHz"),
             (f"clock over {len(self.seeds)} seeds: least, median, largest", clocks),
             ("processing elements", f"{self.elements:,}"),
