@@ -1,4 +1,4 @@
-"""``smartdeal compile``: a built-in network as one program file."""
+"""``smartdeal compile``: a model as one program file."""
 
 import json
 from dataclasses import asdict
@@ -11,126 +11,104 @@ from rich.table import Table
 
 from smartdeal.cli.options import configuration_options
 from smartdeal.cli.output import console, stages, write_text
-from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.hw.timing import END_CYCLES
+from smartdeal.cli.quantisation import ModelChoice, model_options, recipe_options
+from smartdeal.golden.files import check_target, write_whole
 
 if TYPE_CHECKING:  # what compilation needs takes seconds to import
-    from smartdeal.compiler import NetworkProgram
+    from smartdeal.golden.sparsity import Removal
+    from smartdeal.sim.budget import Point, TradeOff
+    from smartdeal.sim.compilation import Compiled, Recipe
     from smartdeal.sim.summary import LayerSummary
 
 __all__ = ["compile_command"]
 
 _EPILOG = """\b
-NET is one of resnet8, resnet20, resnet20_fashion, resnet18, resnet34 and resnet50. Without
---weights resnet8 and resnet20_fashion are the trained networks of the package, and others get
-seeded weights; without --calibration these two take images of the package, and others noise. Every
-tensor has to fit the activation buffer.
+MODEL is an ONNX file (.onnx), an archive of torch.export (.pt2), or one of resnet8, resnet20,
+resnet20_fashion, resnet18, resnet34 and resnet50. Without --weights resnet8 and resnet20_fashion
+are the trained networks of the package, and others get seeded weights; without --calibration these
+two take images of the package, and others noise. A file needs --calibration.
+\b
+Beside FILE.sdp the integer network is written as FILE.integer.npz, for smartdeal accuracy.
 \b
 Examples:
   smartdeal compile resnet8 -o net.sdp
-  smartdeal compile resnet20 --weights resnet20.pt --calibration images/ -o net.sdp
-  smartdeal compile resnet8 --form smartdeal --layer-form fc=int8 --rows 24 -o net.sdp
+  smartdeal compile my.onnx --calibration images/ --preprocessing imagenet --form shift2 -o net.sdp
+  smartdeal compile my.pt2 --calibration 'cal*.png' --mean 0.5 --deviation 0.25 -o net.sdp
+  smartdeal compile resnet20_fashion --budget cycles=300000 --curve curve.svg -o net.sdp
 """
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command("compile", epilog=_EPILOG)
-@click.argument("net")
+@model_options
 @click.option("-o", "--output", type=_FILE, required=True, metavar="FILE.sdp",
               help="Program file to write.")
-@click.option("--weights", type=_FILE, metavar="FILE",
-              help="Checkpoint with torchvision's parameter names, .pt, .pth or .npz.")
-@click.option("--calibration", type=click.Path(path_type=Path), metavar="PATH",
-              help="Folder of images, a picture, .npy or .npz, to choose scales with.")
-@click.option("--form", default="smartdeal", show_default=True,
-              help="Weight form: smartdeal, deepshift, shift2 or int8.")
-@click.option("--layer-form", "layer_forms", multiple=True, metavar="LAYER=FORM",
-              help="Another weight form for one layer; may be repeated.")
-@click.option("--zero-fraction", type=float, default=0.0, show_default=True,
-              help="Fraction of each layer's vectors that are zeroed (smartdeal).")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
-              help="Of seeded weights and noise.")
-@click.option("--keep-all", is_flag=True,
-              help="Use no word of the activation buffer twice, so that every tensor stays.")
-@click.option("--json", "json_file", type=_FILE, metavar="FILE", help="Write the table as JSON.")
+@click.option("--json", "json_file", type=_FILE, metavar="FILE", help="Write the tables as JSON.")
+@click.option("--curve", type=_FILE, metavar="FILE.svg|png",
+              help="Draw what --budget chooses from.")
 @configuration_options
+@recipe_options
 def compile_command(
-    config: AcceleratorConfig, net: str, output: Path, weights: Path | None,
-    calibration: Path | None, form: str, layer_forms: tuple[str, ...], zero_fraction: float,
-    seed: int, keep_all: bool, json_file: Path | None,
+    choice: ModelChoice, recipe: "Recipe", output: Path, json_file: Path | None, curve: Path | None,
 ) -> None:
-    """Compile the whole network NET into one program file."""
-    from smartdeal.compiler import compile_network
-    from smartdeal.golden.options import FormOptions
-    from smartdeal.golden.quantise import quantise_network
-    from smartdeal.sim.summary import summarise
-    from smartdeal.sim.workload import load_model
+    """Quantise and compile MODEL into one program file."""
+    from smartdeal.sim.compilation import compile_model
+    from smartdeal.sim.curve import check_curve, draw_curve
 
     if not output.parent.is_dir():
         raise click.BadParameter(f"folder {output.parent} does not exist", param_hint="--output")
-    forms = _forms(form, layer_forms)
+    if curve is not None:
+        if recipe.budget is None:
+            raise click.UsageError("--curve needs --budget")
+        check_curve(curve)
+    for target in (output, json_file, curve):  # now, not when the work is done
+        if target is not None:
+            check_target(target)
     with stages() as tell:
-        names: list[str] = []
-
-        def decomposed(name: str) -> None:
-            names.append(name)
-            tell("quantise", 1 - 0.9 ** len(names))  # the number of layers is not known yet
-
-        model, source = load_model(net, weights, seed)
-        images, told = _calibration(model, calibration, seed)
-        options = FormOptions(exponents=config.exponents, zero_fraction=zero_fraction,
-                              group=max(1, config.filters_per_group))
-        network = quantise_network(model, images, forms, options, config.sum_bits, decomposed)
-        tell("quantise", 1.0)
-        program = compile_network(network, config, keep_all=keep_all, about={
-            **_preprocessing(net), "network": net, "seed": seed, "form": forms, "source": source,
-            "weights": str(weights.resolve()) if weights is not None else None})
-        tell("compile", 1.0)
-        rows = summarise(program, network, model, forms)
-    program.save(output)
+        model, preprocessing, classes = choice.open()
+        images, told = choice.images(model, preprocessing)
+        about = {
+            **model.origin, "source": model.source, "classes": list(classes),
+            "mean": preprocessing and list(preprocessing.mean),
+            "deviation": preprocessing and list(preprocessing.deviation),
+            "calibration": told, "quantise": asdict(recipe.quantise),
+            "zero_fraction": recipe.zero_fraction,
+            "budget": str(recipe.budget) if recipe.budget is not None else None}
+        compiled = compile_model(model, images, recipe, about, tell)
+    compiled.program.save(output)
+    write_whole(output.with_suffix(".integer.npz"), compiled.stored)
     if json_file is not None:
-        write_text(json_file, json.dumps(_as_json(program, rows), indent=2) + "\n")
+        write_text(json_file, json.dumps(_as_json(compiled, model.graph.notes), indent=2) + "\n")
+    trade_off = compiled.trade_off
+    if curve is not None and trade_off is not None:
+        draw_curve(trade_off, curve, f"{model.name}, {recipe.config.rows}×{recipe.config.cols}")
     out = console()
-    out.print(f"{net}, {config.rows}×{config.cols} array; {source}, {told}", soft_wrap=True)
-    out.print(_table(rows))
-    out.print(_verdict(program, rows, output), soft_wrap=True)
+    out.print(f"{model.name}, {recipe.config.rows}×{recipe.config.cols} array; {model.source}, "
+              f"{told}", soft_wrap=True)
+    for note in (*model.graph.notes, *_notes(compiled)):
+        out.print(note, soft_wrap=True, markup=False)
+    if trade_off is not None:
+        out.print(_trade_off_table(trade_off))
+        out.print(_choice(trade_off), soft_wrap=True)
+        out.print()
+    out.print(_table(compiled.layers))
+    out.print(_verdict(compiled, output), soft_wrap=True)
 
 
-def _forms(form: str, layer_forms: tuple[str, ...]) -> str | dict[str, str]:
-    """Return the form of all layers, or one by layer."""
-    forms = {"*": form}
-    for given in layer_forms:
-        layer, separator, name = given.partition("=")
-        if not (layer and separator and name):
-            raise click.BadParameter(f"must be LAYER=FORM, not {given!r}",
-                                     param_hint="--layer-form")
-        forms[layer] = name
-    return forms if layer_forms else form
+def _notes(compiled: "Compiled") -> list[str]:
+    """Return what was left out."""
+    notes = [_told(name, layer) for name, layer in compiled.removed.items()]
+    if compiled.trade_off is not None:
+        notes += [f"{form} is no candidate: {reason}"
+                  for form, reason in compiled.trade_off.dropped.items()]
+    return notes
 
 
-def _calibration(model: Any, path: Path | None, seed: int) -> tuple[Any, str]:
-    """Return calibration images, and what they are."""
-    from smartdeal.golden.pictures import PREPROCESSING, read_pictures
-    from smartdeal.sim.workload import default_images
-
-    if path is None:
-        images = default_images(model, seed)
-        return images, f"calibrated with {len(images)} built-in images"
-    import numpy as np
-    import torch
-
-    pictures = read_pictures([path], model.spec.input_shape, PREPROCESSING[model.name])
-    return (torch.from_numpy(np.stack([image for _, image in pictures])),
-            f"calibrated with {len(pictures)} images of {path}")
-
-
-def _preprocessing(net: str) -> dict[str, Any]:
-    from smartdeal.golden.fashion import CHECKPOINTS, CLASSES
-    from smartdeal.golden.pictures import PREPROCESSING
-
-    given = asdict(PREPROCESSING[net])
-    return {**given, "classes": list(CLASSES) if net in CHECKPOINTS else []}
+def _told(name: str, layer: "Removal") -> str:
+    rest = layer.dead - layer.removed
+    return (f"{name}: {layer.dead} of {layer.filters} filters are dead, {layer.removed} left the "
+            "network" + (f", {rest} stay where the constant cannot move" if rest else ""))
 
 
 def _shape(shape: tuple[int, int, int]) -> str:
@@ -158,9 +136,47 @@ def _table(rows: "list[LayerSummary]") -> Table:
     return table
 
 
-def _verdict(program: "NetworkProgram", rows: "list[LayerSummary]", output: Path) -> str:
-    cycles = _cycles(program, rows)
-    busy = sum(row.cycles.busy for row in rows) / cycles
+def _mix(forms: "dict[str, str]") -> str:
+    """Return how many layers have which form."""
+    counts = {form: list(forms.values()).count(form) for form in dict.fromkeys(forms.values())}
+    return ", ".join(f"{form} {count}" for form, count in
+                     sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _trade_off_table(trade_off: "TradeOff") -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, collapse_padding=True)
+    table.add_column("layers of each form")
+    for name in ("cycles", "loss as\nadded up", "loss\nmeasured", "class as\nin float"):
+        table.add_column(name, justify="right", no_wrap=True)
+
+    def add(point: "Point", label: str, style: str = "") -> None:
+        table.add_row(label, f"{point.cycles:,}", f"{point.estimate:.2e}",
+                      "–" if point.loss is None else f"{point.loss:.2e}",
+                      "–" if point.same is None else f"{point.same:.1%}", style=style)
+
+    for point in trade_off.uniform:
+        add(point, f"all {point.label}")
+    table.add_section()
+    for point in trade_off.curve:
+        if point.loss is not None:
+            add(point, _mix(dict(point.forms)))
+    table.add_section()
+    add(trade_off.chosen, f"chosen: {_mix(dict(trade_off.chosen.forms))}", "bold")
+    return table
+
+
+def _choice(trade_off: "TradeOff") -> str:
+    return (f"budget {trade_off.budget}: {trade_off.chosen.cycles:,} cycles, loss "
+            f"{trade_off.chosen.loss:.3g} nats (KL divergence from floating point, mean of "
+            f"{trade_off.images} calibration images)")
+
+
+def _verdict(compiled: "Compiled", output: Path) -> str:
+    from smartdeal.sim.summary import network_cycles
+
+    program = compiled.program
+    cycles = network_cycles(program)
+    busy = sum(row.cycles.busy for row in compiled.layers) / cycles
     count = len(program.segments)
     return (f"{output}: {count} segment{'s' if count > 1 else ''}, "
             f"{program.instruction_count} instructions, "
@@ -168,19 +184,30 @@ def _verdict(program: "NetworkProgram", rows: "list[LayerSummary]", output: Path
             f"bytes of activations, {cycles:,} cycles, array busy {busy:.1%}")
 
 
-def _cycles(program: "NetworkProgram", rows: "list[LayerSummary]") -> int:
-    """Return the cycles of an image: those of all layers, and the END of each segment."""
-    return sum(row.cycles.total for row in rows) + END_CYCLES * len(program.segments)
+def _point(point: "Point") -> dict[str, Any]:
+    return {**asdict(point), "forms": dict(point.forms)}
 
 
-def _as_json(program: "NetworkProgram", rows: "list[LayerSummary]") -> dict[str, Any]:
+def _as_json(compiled: "Compiled", notes: tuple[str, ...]) -> dict[str, Any]:
+    from smartdeal.sim.summary import network_cycles
+
+    program, trade_off = compiled.program, compiled.trade_off
     return {
         "network": program.name, "about": dict(program.about),
         "configuration": program.config.as_dict(), "segments": len(program.segments),
         "instructions": program.instruction_count,
         "activation_bytes": program.used_words * program.config.cols,
         "program_bytes": sum(map(len, program.segments)),
-        "cycles": _cycles(program, rows),
+        "cycles": network_cycles(program), "notes": list(notes),
+        "dead_filters": {name: asdict(layer) for name, layer in compiled.removed.items()},
         "layers": [{**asdict(row), "cycles": {**asdict(row.cycles),
-                                              "overhead": row.cycles.overhead}} for row in rows],
+                                              "overhead": row.cycles.overhead}}
+                   for row in compiled.layers],
+        "trade_off": None if trade_off is None else {
+            "budget": asdict(trade_off.budget), "images": trade_off.images,
+            "chosen": _point(trade_off.chosen), "curve": list(map(_point, trade_off.curve)),
+            "uniform": list(map(_point, trade_off.uniform)),
+            "options": {layer: [asdict(option) for option in options]
+                        for layer, options in trade_off.options.items()},
+            "dropped": dict(trade_off.dropped)},
     }

@@ -9,15 +9,19 @@ from typing import Any
 
 import click
 
+from smartdeal.cli.accuracy import accuracy
 from smartdeal.cli.boards import boards
 from smartdeal.cli.build import build, flash
 from smartdeal.cli.compile import compile_command
+from smartdeal.cli.compress import compress
 from smartdeal.cli.config import config
 from smartdeal.cli.disasm import disasm
 from smartdeal.cli.generate import generate
+from smartdeal.cli.report import report
 from smartdeal.cli.run import run
 from smartdeal.cli.simulate import WrongHardware, simulate
 from smartdeal.cli.synth import synth
+from smartdeal.cli.train import train
 
 __all__ = ["cli", "main"]
 
@@ -31,7 +35,10 @@ Examples:
   smartdeal generate --rows 16 --cols 32 -o build/
   smartdeal simulate resnet8
   smartdeal simulate resnet18 --layer layer1.0.conv1 --rows 9 --cols 8
+  smartdeal train resnet8 --data digits --form smartdeal -o net.safetensors
   smartdeal compile resnet8 -o net.sdp && smartdeal run net.sdp shoe.png
+  smartdeal accuracy net.sdp --data fashion-mnist/
+  smartdeal report resnet18 -o report.html
 """
 
 
@@ -59,8 +66,23 @@ def cli() -> None:
     """Generate multiplier-free DNN accelerators, and prove them on real layers."""
 
 
-for command in (generate, simulate, compile_command, run, boards, build, flash, synth, disasm,
-                config):
+COMMANDS = (
+    generate,
+    simulate,
+    compile_command,
+    run,
+    accuracy,
+    train,
+    compress,
+    boards,
+    build,
+    flash,
+    report,
+    synth,
+    disasm,
+    config,
+)
+for command in COMMANDS:
     cli.add_command(command)
 
 

@@ -32,6 +32,7 @@ CONFIGURATION_HELP = {
     "residual": "Residual addition.",
     "reduce": "Global average pooling.",
     "move": "Laying tensors out anew, for networks that stay on chip.",
+    "memory": "Transfers that a program does by itself, for networks that do not fit on chip.",
 }
 
 

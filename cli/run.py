@@ -14,14 +14,17 @@ if TYPE_CHECKING:  # what running needs takes seconds to import
     from numpy.typing import NDArray
 
     from smartdeal.compiler import NetworkProgram
+    from smartdeal.golden.graph import FloatGraph
+    from smartdeal.golden.pictures import Preprocessing
     from smartdeal.sim.simulate_network import NetworkReport
 
-__all__ = ["run"]
+__all__ = ["about", "float_network", "preprocessing_about", "run"]
 
 _EPILOG = """\b
 An IMAGE is a picture of the network's size, an .npy or .npz of pixels (bytes) or of inputs
-(floating point), or a folder of these. The exit code is 0 unless the hardware differs from the
-interpreter in a byte or a cycle (1), or something cannot be run (2).
+(floating point), or a folder of these. --compare opens the model again that was compiled. The exit
+code is 0 unless the hardware differs from the interpreter in a byte or a cycle (1), or something
+cannot be run (2).
 \b
 Examples:
   smartdeal run net.sdp shoe.png
@@ -55,14 +58,12 @@ def run(
         check_tools(simulator, None)
     with stages() as tell:
         from smartdeal.compiler import NetworkProgram
-        from smartdeal.golden.pictures import Preprocessing, read_pictures
+        from smartdeal.golden.pictures import read_pictures
         from smartdeal.sim.errors import SimulationError
         from smartdeal.sim.simulate_network import simulate_network
 
         loaded = NetworkProgram.load(program)
-        preprocessing = Preprocessing(*(tuple(_about(loaded, program, name))
-                                        for name in ("mean", "deviation")))
-        pictures = read_pictures(images, loaded.input_shape, preprocessing)
+        pictures = read_pictures(images, loaded.input_shape, preprocessing_about(loaded, program))
         floats = _float_classes(loaded, program, pictures) if compare else None
         try:
             reports = simulate_network(
@@ -95,12 +96,28 @@ def run(
     return 0 if good else 1
 
 
-def _about(program: "NetworkProgram", path: Path, name: str) -> Any:
+def about(program: "NetworkProgram", path: Path, name: str) -> Any:
     """Return what ``smartdeal compile`` said about the network."""
     if name not in program.about:
         raise click.BadParameter(f"{path} does not say its {name!r}; compile it with smartdeal "
                                  "compile", param_hint="FILE.sdp")
     return program.about[name]
+
+
+def preprocessing_about(program: "NetworkProgram", path: Path) -> "Preprocessing | None":
+    """Return how pixels become the network's input; None if nobody said it."""
+    from smartdeal.golden.pictures import Preprocessing
+
+    mean, deviation = (about(program, path, name) for name in ("mean", "deviation"))
+    return None if mean is None else Preprocessing(tuple(mean), tuple(deviation))
+
+
+def float_network(program: "NetworkProgram", path: Path) -> "FloatGraph":
+    """Return the network in floating point that a program was compiled from."""
+    from smartdeal.compiler.models import reopen_model
+
+    return reopen_model({name: about(program, path, name)
+                         for name in ("network", "weights", "seed", "sha256")}).graph
 
 
 def _float_classes(
@@ -110,14 +127,8 @@ def _float_classes(
     import numpy as np
     import torch
 
-    from smartdeal.sim.workload import load_model
-
-    weights = _about(program, path, "weights")
-    model, _ = load_model(_about(program, path, "network"),
-                          None if weights is None else Path(weights),
-                          _about(program, path, "seed"))
-    with torch.no_grad():
-        logits = model(torch.from_numpy(np.stack([x for _, x in pictures]))).double().numpy()
+    model = float_network(program, path)
+    logits = model(torch.from_numpy(np.stack([x for _, x in pictures]))).double().numpy()
     return [_ranked(program, row, 1)[0] for row in logits]
 
 

@@ -54,12 +54,12 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--layer", "layers", multiple=True, metavar="NAME",
               help="Only this layer, by its torch name; may be repeated.")
 @click.option("--form", default="smartdeal", show_default=True,
-              help="Weight form: smartdeal, deepshift, shift2 or int8.")
+              help="Weight form: smartdeal, deepshift, shift2, shift3 or int8.")
 @click.option("--zero-fraction", type=float, default=0.0, show_default=True,
               help="Fraction of the weight vectors zeroed, in any form: in 3×3 and 1×1 layers, but "
                    "not in the first layer nor the linear one.")
 @click.option("--weights", type=_FILE, metavar="FILE",
-              help="Checkpoint with torchvision's parameter names, .pt, .pth or .npz.")
+              help="Checkpoint with torchvision's names: .pt, .pth, .npz or .safetensors.")
 @click.option("--engine", type=click.Choice(("rtl", "interpreter")), default="rtl",
               show_default=True, help="What runs the program, beside the integer network.")
 @click.option("--sim", "simulator", type=click.Choice(("verilator", "icarus")),

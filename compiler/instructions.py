@@ -7,11 +7,19 @@ from numpy.typing import NDArray
 
 from smartdeal.compiler.image import Section
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.hw.isa import INSTRUCTION, MOVE_INSTRUCTION, Opcode, SectionKind
+from smartdeal.hw.isa import (
+    INSTRUCTION,
+    JUMP_INSTRUCTION,
+    LOAD_INSTRUCTION,
+    MOVE_INSTRUCTION,
+    WAIT_INSTRUCTION,
+    Opcode,
+    SectionKind,
+)
 from smartdeal.hw.packing import WordFormat
 
-__all__ = ["END_WORDS", "layer_words", "move_words", "program_section",
-           "stream_fields"]
+__all__ = ["END_WORDS", "jump_words", "layer_words", "load_words", "move_words",
+           "program_section", "stream_fields", "wait_words"]
 
 #: An END instruction.
 END_WORDS: NDArray[np.uint32] = np.array([Opcode.END], np.uint32)
@@ -25,6 +33,21 @@ def layer_words(fields: Mapping[str, int]) -> NDArray[np.uint32]:
 def move_words(fields: Mapping[str, int]) -> NDArray[np.uint32]:
     """Return the words of one MOVE instruction; fields that are not given are 0."""
     return _words(MOVE_INSTRUCTION, {"opcode": Opcode.MOVE, **fields})
+
+
+def load_words(fields: Mapping[str, int]) -> NDArray[np.uint32]:
+    """Return the words of one LOAD instruction; fields that are not given are 0."""
+    return _words(LOAD_INSTRUCTION, {"opcode": Opcode.LOAD, **fields})
+
+
+def wait_words(loads: int, flags: int = 0) -> NDArray[np.uint32]:
+    """Return the word of a WAIT that lets so many LOADs be unfinished."""
+    return _words(WAIT_INSTRUCTION, {"opcode": Opcode.WAIT, "loads": loads, "flags": flags})
+
+
+def jump_words(address: int) -> NDArray[np.uint32]:
+    """Return the word of a JUMP to a word of the instruction memory."""
+    return _words(JUMP_INSTRUCTION, {"opcode": Opcode.JUMP, "address": address})
 
 
 def _words(layout: WordFormat, fields: Mapping[str, int]) -> NDArray[np.uint32]:

@@ -19,7 +19,7 @@ from smartdeal.golden.formats import ACT_MAX, ACT_MIN
 from smartdeal.golden.integer import evaluate
 from smartdeal.golden.layers import IntegerLayer, IntegerNetwork, Requantisation
 
-__all__ = ["run_batch"]
+__all__ = ["BatchNetwork", "run_batch"]
 
 #: Images that are evaluated at a time, so that their tensors stay in the cache.
 _CHUNK = 8
@@ -156,7 +156,46 @@ def _layer(layer: IntegerLayer, fast: _Fast | None, x: Tensor, residual: Tensor 
     return total.floor_().clamp_(layer.lo, layer.hi).float()
 
 
-@torch.no_grad()
+class BatchNetwork:
+    """A network with its constants made ready, to be evaluated on many batches.
+
+    Parameters
+    ----------
+    network : IntegerNetwork
+    """
+
+    def __init__(self, network: IntegerNetwork) -> None:
+        self.network = network
+        self._prepared = [_prepare(node.layer) for node in network.nodes]
+
+    @torch.no_grad()
+    def __call__(
+        self, images: NDArray[np.int8], keep: Collection[str] | None = None,
+    ) -> dict[str, NDArray[np.int8]]:
+        """Evaluate a batch, as :func:`run_batch`."""
+        network = self.network
+        shape = network.nodes[0].layer.input_shape
+        if images.dtype != np.int8 or images.ndim != 4 or images.shape[1:] != shape:
+            raise ValueError(f"{network.name}: images must be int8 of shape {('B', *shape)}, "
+                             f"not {images.dtype} of shape {images.shape}")
+        wanted = {network.nodes[-1].layer.name} if keep is None else set(keep)
+        parts: dict[str, list[NDArray[np.int8]]] = {name: [] for name in wanted}
+        for start in range(0, len(images), _CHUNK):
+            tensors = {network.IMAGE: torch.from_numpy(images[start:start + _CHUNK]).float()}
+            for node, fast in zip(network.nodes, self._prepared, strict=True):
+                residual = tensors[node.residual] if node.residual is not None else None
+                tensors[node.layer.name] = _layer(node.layer, fast, tensors[node.input], residual)
+            for name in wanted:
+                parts[name].append(tensors[name].to(torch.int8).numpy())
+        return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+    def logits(self, images: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the real outputs, (B, classes), for real images, (B, C, H, W)."""
+        last = self.network.nodes[-1].layer.name
+        output = self(self.network.input_scale.quantise(images))[last]
+        return self.network.output_scale.real(output).reshape(len(images), -1)
+
+
 def run_batch(
     network: IntegerNetwork, images: NDArray[np.int8], keep: Collection[str] | None = None,
 ) -> dict[str, NDArray[np.int8]]:
@@ -180,18 +219,4 @@ def run_batch(
     OverflowError
         If a requantised sum exceeds 63 bits.
     """
-    shape = network.nodes[0].layer.input_shape
-    if images.dtype != np.int8 or images.ndim != 4 or images.shape[1:] != shape:
-        raise ValueError(f"{network.name}: images must be int8 of shape {('B', *shape)}, "
-                         f"not {images.dtype} of shape {images.shape}")
-    wanted = {network.nodes[-1].layer.name} if keep is None else set(keep)
-    prepared = [_prepare(node.layer) for node in network.nodes]
-    parts: dict[str, list[NDArray[np.int8]]] = {name: [] for name in wanted}
-    for start in range(0, len(images), _CHUNK):
-        tensors = {network.IMAGE: torch.from_numpy(images[start:start + _CHUNK]).float()}
-        for node, fast in zip(network.nodes, prepared, strict=True):
-            residual = tensors[node.residual] if node.residual is not None else None
-            tensors[node.layer.name] = _layer(node.layer, fast, tensors[node.input], residual)
-        for name in wanted:
-            parts[name].append(tensors[name].to(torch.int8).numpy())
-    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+    return BatchNetwork(network)(images, keep)

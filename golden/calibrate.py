@@ -17,6 +17,10 @@ __all__ = ["Calibration", "calibrate", "tensor_scale"]
 
 #: Resolution at which the mean squared error of a clipped range is estimated.
 _BINS = 2048
+#: Relative differences that are rounding.
+_CONSTANT = 1e-6
+#: A finer scale stands for numbers that floating point hardly holds.
+_SMALLEST = 2.0**-140
 #: Ranges that are tried: each end from the extreme down to this share of it, in equal steps.
 _LEAST_SHARE, _SHARES = 0.2, 41
 
@@ -42,9 +46,11 @@ class Calibration:
 
 
 def _scale(low: float, high: float) -> TensorScale:
-    """Return the scale that spans a range and zero."""
+    """Return the scale that spans a range and zero; 1 if nothing is left of the range."""
     low, high = min(low, 0.0), max(high, 0.0)
-    scale = (high - low) / (ACT_MAX - ACT_MIN) or 1.0
+    scale = (high - low) / (ACT_MAX - ACT_MIN)
+    if scale < _SMALLEST:
+        return TensorScale(1.0, 0)
     return TensorScale(scale, int(np.clip(round(ACT_MIN - low / scale), ACT_MIN, ACT_MAX)))
 
 
@@ -53,7 +59,8 @@ def _least_error(values: NDArray[np.float32], low: float, high: float) -> Tensor
 
     Each end is moved inwards in turn, against a histogram of the values.
     """
-    counts, edges = np.histogram(values, bins=_BINS, range=(low, high))
+    # In double precision: the values may differ by less than a bin of single precision.
+    counts, edges = np.histogram(values.astype(np.float64), bins=_BINS, range=(low, high))
     centres = (edges[:-1] + edges[1:]) / 2
     rounded = int(np.count_nonzero(values))
 
@@ -86,13 +93,17 @@ def tensor_scale(name: str, tensor: Tensor, options: QuantiseOptions) -> TensorS
     low, high = float(tensor.min()), float(tensor.max())
     if not np.isfinite(high - low):
         raise NetworkError(f"{name}: activations must be finite, not from {low} to {high}")
-    if options.ranges == "min_max" or low == high:
+    # Where all values are equal, or hardly differ, there is nothing to clip.
+    if options.ranges == "min_max" or high - low <= _CONSTANT * max(abs(low), abs(high)):
         return _scale(low, high)
     values = tensor.numpy().ravel()
     if options.ranges == "mse":
         return _least_error(values, low, high)
-    low, high = np.percentile(values, (100 - options.percentile, options.percentile))
-    return _scale(float(low), float(high))
+    inner = np.percentile(values, (100 - options.percentile, options.percentile))
+    # Nearly all values may be zero: those that are not are all that there is.
+    if not inner.any():
+        return _scale(low, high)
+    return _scale(float(inner[0]), float(inner[1]))
 
 
 def _inherits(node: FloatNode) -> bool:

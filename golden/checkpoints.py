@@ -1,15 +1,14 @@
 """Load a user's weights into a network, or make weights of realistic statistics."""
 
-import zipfile
 from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from smartdeal.golden.fashion import CHECKPOINTS
+from smartdeal.golden.network_files import SUFFIXES, read_arrays, take_calibration, take_forms
 from smartdeal.golden.networks import NetworkError, ResNet
 
 __all__ = ["load_trained", "load_weights", "noise_images", "seeded_weights"]
@@ -41,13 +40,16 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     return {str(name).removeprefix(_PARALLEL): value for name, value in content.items()}
 
 
-def _read_numpy(path: Path) -> dict[str, Tensor]:
+def _read_forms(model: ResNet, path: Path) -> dict[str, Tensor]:
+    """Give the network the drop-in layers of a file; return its other parameters."""
+    arrays, header = read_arrays(path)
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-    except (ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0]
-        raise NetworkError(f"{path} is not a file of named arrays: {reason}") from None
+        model.calibration = take_calibration(arrays, header.get("about", {}))
+        take_forms(model, arrays, header)
+        return {name.removeprefix(_PARALLEL): torch.from_numpy(value)
+                for name, value in arrays.items()}
+    except (NetworkError, KeyError, TypeError, ValueError) as error:
+        raise NetworkError(f"{path} is not a checkpoint of {model.name}: {error}") from None
 
 
 def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -82,21 +84,22 @@ def _check(model: ResNet, path: Path, state: dict[str, Tensor]) -> None:
 
 
 def load_weights(model: ResNet, path: Path) -> None:
-    """Load a checkpoint: .npz of arrays, or .pt or .pth as torch saves a state dictionary.
+    """Load a checkpoint: .safetensors, .npz, or .pt or .pth as torch saves a state dictionary.
 
     Nothing in the file is executed. A state dictionary may sit under ``state_dict`` or ``model``,
-    and its names may start with ``module.``.
+    and its names may start with ``module.``. Layers that a file of ``smartdeal train`` or
+    ``compress`` holds in a weight form become drop-in layers of just these weights.
 
     Raises
     ------
     NetworkError
         If the file cannot be read or holds another architecture or values that are not finite.
     """
-    readers = {".npz": _read_numpy, ".pt": _read_torch, ".pth": _read_torch}
-    if path.suffix not in readers:
-        raise NetworkError(f"weights must be a file {', '.join(readers)}, not {str(path)!r}")
+    known = (*SUFFIXES, ".pt", ".pth")
+    if path.suffix not in known:
+        raise NetworkError(f"weights must be a file {', '.join(known)}, not {str(path)!r}")
     try:
-        state = readers[path.suffix](path)
+        state = _read_forms(model, path) if path.suffix in SUFFIXES else _read_torch(path)
     except OSError as error:
         raise NetworkError(f"cannot read weights {path}: {error.strerror or error}") from None
     _check(model, path, state)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from smartdeal.golden.forms import Weights
 from smartdeal.golden.options import FormError, FormOptions
 from smartdeal.golden.smartexchange import smartexchange
-from smartdeal.golden.terms import deepshift, int8, two_terms
+from smartdeal.golden.terms import deepshift, int8, three_terms, two_terms
 from smartdeal.golden.vectors import has_vectors, zero_vectors
 
 __all__ = ["FORMS", "FormError", "FormOptions", "decompose", "form_used", "relative_error"]
@@ -32,6 +32,7 @@ FORMS: dict[str, Callable[[NDArray[np.float64], FormOptions], Weights]] = {
     "smartdeal": _smartdeal,
     "deepshift": deepshift,
     "shift2": two_terms,
+    "shift3": three_terms,
     "int8": int8,
 }
 

@@ -6,6 +6,7 @@ by :mod:`smartdeal.golden.training`.
 
 import gzip
 import math
+import zlib
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Literal
@@ -27,6 +28,7 @@ IMAGES = "fashion_images.npz"
 CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat",
            "sandal", "shirt", "sneaker", "bag", "ankle boot")
 
+_GZIP_MAGIC = b"\x1f\x8b"
 # Mean and standard deviation of the training pixels, scaled to 0…1.
 _MEAN, _DEVIATION = 0.2860, 0.3530
 
@@ -52,14 +54,21 @@ def calibration_images() -> Tensor:
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
-    """Read a gzip-compressed IDX file of bytes.
+    """Read an IDX file of bytes, gzip-compressed or not.
 
     Raises
     ------
     ValueError
         If the file is not IDX of unsigned bytes, or is cut short.
+    OSError
+        If it cannot be read.
     """
-    content = gzip.decompress(path.read_bytes())
+    content = path.read_bytes()
+    if content[:2] == _GZIP_MAGIC:
+        try:
+            content = gzip.decompress(content)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise ValueError(f"{path} is cut short or damaged: {error}") from None
     if len(content) < 4 or content[:3] != b"\0\0\x08":
         raise ValueError(f"{path} must be an IDX file of unsigned bytes, "
                          f"but starts with {content[:4].hex()!r}")

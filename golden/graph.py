@@ -9,13 +9,17 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from smartdeal.golden.form_layers import FormLayer, original_weights
+from smartdeal.golden.forms import Weights
 from smartdeal.golden.layers import IntegerNetwork, LayerKind
 from smartdeal.golden.networks import NetworkError, ResNet
+from smartdeal.golden.shift_norm import ShiftBatchNorm2d
 
 __all__ = [
     "FloatGraph", "FloatNode", "Network", "Normalisation", "Padding", "Shape", "find_layer",
@@ -73,6 +77,10 @@ class FloatNode:
     exact : bool
         Weights are 0, 1 or -1 and stay so in every form: an identity that subsamples, or adds
         channels of zeros.
+    trained : TermWeights, BasisWeights or None
+        The form that the weights were trained in, equal to them: no other is made.
+    form : str
+        Its name.
     """
 
     name: str
@@ -87,6 +95,8 @@ class FloatNode:
     stride: int = 1
     padding: Padding = (0, 0, 0, 0)
     exact: bool = False
+    trained: Weights | None = None
+    form: str = ""
 
     def forward(self, x: Tensor, residual: Tensor | None) -> Tensor:
         """Evaluate in floating point: (B, C, H, W) to (B, M, H', W')."""
@@ -208,16 +218,28 @@ def _convolution(
         raise NetworkError(f"{name}: must be a Conv2d, not {type(conv).__name__}")
     top, left = _check_convolution(name, conv)
     batch_norm = model.get_submodule(norm)
-    if not isinstance(batch_norm, nn.BatchNorm2d):
+    if not isinstance(batch_norm, nn.BatchNorm2d | ShiftBatchNorm2d):
         raise NetworkError(f"{norm}: must be a BatchNorm2d, not {type(batch_norm).__name__}")
     return FloatNode(
         name=name, kind="conv", input=source, residual=residual, relu=relu,
-        weights=conv.weight.detach(), bias=None if conv.bias is None else conv.bias.detach(),
+        **_weights(conv), bias=None if conv.bias is None else conv.bias.detach(),
         norm=_normalisation(batch_norm), kernel=(conv.kernel_size[0], conv.kernel_size[1]),
         stride=conv.stride[0], padding=(top, left, top, left))
 
 
-def _normalisation(norm: nn.BatchNorm2d) -> Normalisation:
+def _weights(layer: nn.Conv2d | nn.Linear) -> dict[str, Any]:
+    """Return a layer's weights, and the form that a drop-in layer was trained in."""
+    if isinstance(layer, FormLayer):
+        trained = layer.export()  # first: it may round the layer's weights
+        return {"trained": trained, "weights": original_weights(layer), "form": layer.form}
+    return {"weights": original_weights(layer)}
+
+
+def _normalisation(norm: nn.BatchNorm2d | ShiftBatchNorm2d) -> Normalisation:
+    if isinstance(norm, ShiftBatchNorm2d):
+        return Normalisation(gamma=norm.factor().detach(), beta=norm.bias.detach(),
+                             mean=norm.running_mean, variance=torch.ones_like(norm.running_var),
+                             eps=0.0)
     assert norm.running_mean is not None
     assert norm.running_var is not None
     return Normalisation(
@@ -251,7 +273,7 @@ def _max_pool(pool: nn.MaxPool2d, source: str) -> FloatNode:
 
 def _linear(linear: nn.Linear, source: str) -> FloatNode:
     return FloatNode(name="fc", kind="linear", input=source, bias=linear.bias.detach(),
-                     weights=linear.weight.detach()[:, :, None, None])
+                     **_weights(linear))
 
 
 def float_graph(model: ResNet, size: tuple[int, int] | None = None) -> FloatGraph:

@@ -3,256 +3,162 @@
 It knows memories, instructions and widths, and nothing of networks or of how images come about.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
 
-import numpy as np
-from numpy.typing import NDArray
-
-from smartdeal.golden.formats import ACT_MIN, BASIS_SIZE, wrap
-from smartdeal.golden.memories import Memories, ProgramError
+from smartdeal.golden.layer_instruction import Layer
+from smartdeal.golden.layer_run import LayerMachine
+from smartdeal.golden.memories import ProgramError
 from smartdeal.golden.moves import Move
-from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.golden.transfers import Jump, Load, Wait
 from smartdeal.hw.isa import (
     INSTRUCTION,
     INSTRUCTION_WORDS,
-    MIN_STEPS,
+    JUMP_INSTRUCTION,
+    LOAD_INSTRUCTION,
     MOVE_INSTRUCTION,
+    WAIT_INSTRUCTION,
     ErrorCode,
-    LayerFlag,
     Opcode,
-    group_channels,
+    SectionKind,
 )
 
-__all__ = ["Interpreter", "ProgramError"]
+__all__ = ["EndlessProgramError", "Instruction", "Interpreter", "Observer", "ProgramError"]
 
-#: Activation operands that are gathered at a time.
-_CHUNK = 1 << 22
-_FEATURES = {LayerFlag.MAX_POOL: "max_pool", LayerFlag.BASIS: "basis",
-             LayerFlag.RESIDUAL: "residual", LayerFlag.REDUCE: "reduce"}
+Instruction = Layer | Move | Load | Wait | Jump
+#: Told the word address and the fields of each instruction when it is done.
+Observer = Callable[[int, Mapping[str, int]], None]
 
-
-@dataclass
-class _Layer:
-    """A decoded LAYER instruction: its fields by name, and what follows from them."""
-
-    address: int
-    values: dict[str, int]
-    config: AcceleratorConfig
-    flags: LayerFlag = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.flags = LayerFlag(self.values["flags"] & sum(LayerFlag))
-
-    def __getitem__(self, name: str) -> int:
-        return self.values[name]
-
-    @property
-    def group(self) -> int:
-        """Output channels of a whole group."""
-        return group_channels(self.flags, self.config)
-
-    @property
-    def positions(self) -> int:
-        """Stream positions of all tiles."""
-        return self["tiles"] * self.config.cols
+_DECODERS = {
+    Opcode.LAYER: (INSTRUCTION, Layer), Opcode.MOVE: (MOVE_INSTRUCTION, Move),
+    Opcode.LOAD: (LOAD_INSTRUCTION, Load), Opcode.WAIT: (WAIT_INSTRUCTION, Wait),
+    Opcode.JUMP: (JUMP_INSTRUCTION, Jump),
+}
+_TRANSFERS = (Opcode.LOAD, Opcode.WAIT, Opcode.JUMP)
 
 
-class Interpreter(Memories):
+class EndlessProgramError(RuntimeError):
+    """A program that the accelerator would run until the host stops it.
+
+    Parameters
+    ----------
+    instruction : int
+        Word address of the JUMP that closes the loop.
+    """
+
+    def __init__(self, instruction: int, why: str) -> None:
+        super().__init__(f"Program must reach END; the JUMP at {instruction} {why}")
+        self.instruction = instruction
+
+
+class Interpreter(LayerMachine):
     """One accelerator: its memories, and what it does.
+
+    LOADs are carried out at once, and output of EXTERNAL layers is in the region at once: a
+    program that waits as it must cannot tell (:mod:`smartdeal.sim.late` can).
 
     Parameters
     ----------
     config : AcceleratorConfig
+    region : bytearray, optional
+        The program's region of system memory; a program may write to it. Without one every
+        transfer is outside.
     """
 
-    def run(self) -> None:
+    #: JUMPs after which a program counts as endless although its instructions change.
+    JUMP_LIMIT = 100_000
+
+    def run(self, on_instruction: Observer | None = None) -> None:
         """Run the program from its first instruction to END.
+
+        Parameters
+        ----------
+        on_instruction : callable, optional
+            Called after each instruction but END, when all that it writes is there.
 
         Raises
         ------
         ProgramError
             If there is no program, or it is stopped by an error.
+        EndlessProgramError
+            If it would never end.
         """
         if self._pending or self._swallowing:
             raise ProgramError(ErrorCode.INCOMPLETE)
         if not self._valid:
             raise ProgramError(ErrorCode.NO_PROGRAM)
         for instruction in self._instructions():
-            if isinstance(instruction, Move):
-                instruction.run(self.activations)
-                continue
-            layer, pointer = instruction, instruction["steps_base"]
-            for first in range(0, layer["channels"], layer.group):
-                count = min(layer.group, layer["channels"] - first)
-                pointer = self._group(layer, first, count, pointer)
+            match instruction:
+                case Layer():
+                    self.run_layer(instruction)
+                case Move():
+                    instruction.run(self.activations)
+                case Load():
+                    self.begin_load(instruction)
+                case Wait():
+                    self.wait(instruction)
+            if on_instruction is not None:
+                on_instruction(instruction.address, instruction.values)
+        self.finish()
 
-    def _instructions(self) -> Iterator[_Layer | Move]:
+    def begin_load(self, load: Load) -> None:
+        """Take a LOAD into the queue."""
+        load.run(self)
+
+    def wait(self, wait: Wait) -> None:
+        """Wait for transfers; there are none under way."""
+
+    def finish(self) -> None:
+        """Wait for all transfers at END; there are none under way."""
+
+    def _instructions(self) -> Iterator[Instruction]:
         """Fetch and decode up to END."""
-        pointer, depth = 0, self.config.program_words
-        while True:
-            if pointer >= depth:
-                raise ProgramError(ErrorCode.PROGRAM_RANGE, pointer)
-            opcode = int(self._program[pointer]) & 0xFF
-            if opcode == Opcode.END:
-                return
-            if opcode not in (Opcode.LAYER, Opcode.MOVE):
-                raise ProgramError(ErrorCode.OPCODE, pointer)
-            if pointer + INSTRUCTION_WORDS > depth:
-                raise ProgramError(ErrorCode.PROGRAM_RANGE, pointer)
-            words = self._program[pointer:pointer + INSTRUCTION_WORDS].astype("<u4").tobytes()
-            layout = MOVE_INSTRUCTION if opcode == Opcode.MOVE else INSTRUCTION
-            values = {name: int(value[0]) for name, value in layout.unpack(words, 32).items()}
-            if opcode == Opcode.MOVE:
-                yield Move(pointer, values, self.config)
-            else:
-                layer = _Layer(pointer, values, self.config)
-                self._check(layer)
-                yield layer
-            pointer += INSTRUCTION_WORDS
+        pointer, jumps = 0, _Jumps(self.JUMP_LIMIT)
+        while (instruction := self._fetch(pointer)) is not None:
+            yield instruction
+            pointer += 1 if isinstance(instruction, Wait) else INSTRUCTION_WORDS
+            if isinstance(instruction, Load) and instruction.kind == SectionKind.PROGRAM:
+                jumps.loaded = True
+            elif isinstance(instruction, Jump):
+                pointer = instruction.target
+                jumps.take(instruction)
 
-    def _check(self, layer: _Layer) -> None:
-        """Raise what the decoder refuses."""
-        flags, config = layer.flags, self.config
-        wrong = (
-            any(layer[f"reserved_{i}"] for i in range(3))
-            or layer["flags"] != flags
-            or (LayerFlag.MAX_POOL in flags and LayerFlag.BASIS in flags)
-            or (LayerFlag.REDUCE in flags and LayerFlag.RESIDUAL in flags)
-            or not 1 <= layer["slices"] <= config.max_slices
-            or 0 in (layer["tiles"], layer["channels"], layer["pitch"])
-            or layer["width"] > layer["pitch"]
-            or max(layer["column_step"], layer["start_column"]) >= layer["pitch"]
-            or layer["residual_lane"] >= config.cols
-        )
-        if wrong:
-            raise ProgramError(ErrorCode.FIELD, layer.address)
-        if any(flag in flags and not getattr(config, name) for flag, name in _FEATURES.items()):
-            raise ProgramError(ErrorCode.FEATURE, layer.address)
+    def _fetch(self, pointer: int) -> Instruction | None:
+        """Decode one instruction, or return None for END."""
+        depth = self.config.program_words
+        if pointer >= depth:
+            raise ProgramError(ErrorCode.PROGRAM_RANGE, pointer)
+        number = int(self._program[pointer]) & 0xFF
+        if number == Opcode.END:
+            return None
+        if number in _TRANSFERS and not self.config.memory:
+            raise ProgramError(ErrorCode.FEATURE, pointer)
+        if number not in _DECODERS:
+            raise ProgramError(ErrorCode.OPCODE, pointer)
+        layout, decode = _DECODERS[Opcode(number)]
+        count = layout.bits // 32
+        if pointer + count > depth:
+            raise ProgramError(ErrorCode.PROGRAM_RANGE, pointer)
+        words = self._program[pointer:pointer + count].astype("<u4").tobytes()
+        return decode(pointer, layout.unpack_word(int.from_bytes(words, "little")), self.config)
 
-    def _group(self, layer: _Layer, first: int, count: int, pointer: int) -> int:
-        """Run one group of output channels and return the address of the next group's steps."""
-        units: list[slice] = []
-        for _ in range(layer["slices"]):
-            units.append(self._unit(layer, pointer))
-            pointer = units[-1].stop
-        self._check_tables(layer, first, count)
-        for unit in units:
-            self._check_steps(layer, unit, layer["tiles"] - 1)
-        self._check_stream(layer, first + count - 1)
-        total = np.zeros((count, layer.positions), np.int64)
-        for index, unit in enumerate(units):
-            sums = self._accumulate(layer, unit, count)
-            if LayerFlag.BASIS in layer.flags:
-                entry = (layer["basis_base"]
-                         + (first // layer.group * layer["slices"] + index) * layer.group)
-                sums = self._apply_basis(sums, entry)
-            total = wrap(total + sums, self.config.sum_bits)
-        self._write(layer, first, total)
-        return pointer
 
-    def _unit(self, layer: _Layer, start: int) -> slice:
-        """Find the unit of work that starts at a step."""
-        depth = self.config.weight_steps
-        announced = np.flatnonzero(self._step["next_last"][start:])
-        stop = start + int(announced[0]) + MIN_STEPS if len(announced) else depth + 1
-        self._check_steps(layer, slice(start, min(stop, depth)), 0)
-        if stop > depth:
-            raise ProgramError(ErrorCode.STEP_RANGE, layer.address)
-        return slice(start, stop)
+class _Jumps:
+    """The JUMPs of one run: no data decide where a program goes on, so a loop is one for ever."""
 
-    def _check_steps(self, layer: _Layer, unit: slice, tile: int) -> None:
-        """Raise ACTIVATION_RANGE if a vector of a unit is not inside the activation buffer."""
-        lane = self._step["lane"][unit]
-        last = (layer["input_base"] + tile + self._step["word"][unit]
-                + (lane > 0))
-        if np.any(last >= self.config.activation_words) or np.any(lane >= self.config.cols):
-            raise ProgramError(ErrorCode.ACTIVATION_RANGE, layer.address)
+    def __init__(self, limit: int) -> None:
+        self.left = limit
+        #: Whether instructions were loaded since the last JUMP.
+        self.loaded = True
+        self._taken: set[int] = set()
 
-    def _check_tables(self, layer: _Layer, first: int, count: int) -> None:
-        """Raise TABLE_RANGE if an entry of the group is outside its memory."""
-        config, group = self.config, first // layer.group
-        last = layer["basis_base"] + ((group + 1) * layer["slices"] - 1) * layer.group + count - 1
-        if (layer["channel_base"] + first + count > config.channel_entries
-                or (LayerFlag.BASIS in layer.flags and last >= config.basis_entries)):
-            raise ProgramError(ErrorCode.TABLE_RANGE, layer.address)
-
-    def _check_stream(self, layer: _Layer, channel: int) -> None:
-        """Raise ACTIVATION_RANGE if a channel's residual or output leaves the buffer."""
-        depth, tile = self.config.activation_words, layer["tiles"] - 1
-        residual = (layer["residual_base"] + channel * layer["residual_stride"] + tile
-                    + (layer["residual_lane"] > 0))
-        stored = layer["output_base"] + channel * layer["output_stride"]
-        if LayerFlag.REDUCE not in layer.flags:
-            stored += tile
-        if stored >= depth or (LayerFlag.RESIDUAL in layer.flags and residual >= depth):
-            raise ProgramError(ErrorCode.ACTIVATION_RANGE, layer.address)
-
-    def _accumulate(self, layer: _Layer, unit: slice, count: int) -> NDArray[np.int64]:
-        """Return the accumulators of the group's rows, (rows, positions)."""
-        rows = count * (BASIS_SIZE if LayerFlag.BASIS in layer.flags else 1)
-        matrix = self._coefficients[unit, :rows].T
-        flat = ((layer["input_base"] + self._step["word"][unit]) * self.config.cols
-                + self._step["lane"][unit])
-        result = np.zeros((rows, layer.positions), np.int64)
-        length = max(1, _CHUNK // len(flat))
-        for start in range(0, layer.positions, length):
-            stop = min(start + length, layer.positions)
-            windows = np.lib.stride_tricks.sliding_window_view(self.activations, stop - start)
-            operands = windows[flat + start]
-            if LayerFlag.MAX_POOL in layer.flags:
-                for row, used in enumerate(matrix != 0):
-                    result[row, start:stop] = np.max(
-                        operands[used].astype(np.int64) - ACT_MIN, axis=0, initial=0)
-            else:
-                # Products and sums stay far below 2^53, so floating point is exact here.
-                result[:, start:stop] = matrix.astype(np.float64) @ operands.astype(np.float64)
-        return wrap(result, self.config.acc_bits)
-
-    def _apply_basis(self, z: NDArray[np.int64], entry: int) -> NDArray[np.int64]:
-        """Return Σ_k Σ_lag taps[k][lag] · z_k[i - lag] << align, (filters, positions)."""
-        filters = len(z) // BASIS_SIZE
-        z = z.reshape(filters, BASIS_SIZE, -1)
-        entries = slice(entry, entry + filters)
-        taps = self._basis["taps"][entries].reshape(filters, BASIS_SIZE, BASIS_SIZE)
-        total = np.zeros((filters, z.shape[2]), np.int64)
-        for lag in range(min(BASIS_SIZE, z.shape[2])):
-            total[:, lag:] += np.einsum("fk,fki->fi", taps[:, :, lag],
-                                        z[:, :, :z.shape[2] - lag])
-        return total << self._basis["align"][entries, None]
-
-    def _write(self, layer: _Layer, first: int, total: NDArray[np.int64]) -> None:
-        """Requantise and store the sums of a group, (channels, positions)."""
-        cols, count = self.config.cols, len(total)
-        position = np.arange(layer.positions)
-        inside = ((position >= layer["skip"]) & (position < layer["end"])
-                  & ((layer["start_column"] + position) % layer["pitch"] < layer["width"]))
-        channels = first + np.arange(count)
-        word = layer["output_base"] + channels * layer["output_stride"]
-        if LayerFlag.REDUCE in layer.flags:
-            total = wrap(total[:, inside].sum(axis=1, keepdims=True), self.config.sum_bits)
-            self.activations[word * cols] = self._requantise(layer, first, total, None)[:, 0]
-            return
-        residual = None
-        if LayerFlag.RESIDUAL in layer.flags:
-            origin = (layer["residual_base"] + channels * layer["residual_stride"]) * cols
-            residual = self.activations[origin[:, None] + layer["residual_lane"] + position]
-        out = self._requantise(layer, first, total, residual)
-        self.activations[word[:, None] * cols + position] = np.where(inside, out, layer["zp_out"])
-
-    def _requantise(
-        self, layer: _Layer, first: int, total: NDArray[np.int64],
-        residual: NDArray[np.int8] | None,
-    ) -> NDArray[np.int64]:
-        """Return the output bytes of exact sums, (channels, positions)."""
-        start = layer["channel_base"] + first
-        entry = {name: column[start:start + len(total), None]
-                 for name, column in self._channels.items()}
-        t = (total + entry["bias"]) * entry["multiplier"]
-        if residual is not None:
-            operand = residual.astype(np.int64) - layer["zp_res"]
-            t += operand * entry["residual_multiplier"] << entry["residual_shift"]
-        shift = entry["shift"]
-        rounding = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
-        q = ((t + rounding) >> shift) + layer["zp_out"]
-        return np.minimum(np.maximum(q, layer["lo"]), layer["hi"])
+    def take(self, jump: Jump) -> None:
+        """Note a JUMP; raise :exc:`EndlessProgramError` if it closes a loop."""
+        self.left -= 1
+        if self.left == 0:
+            raise EndlessProgramError(jump.address, "is one of too many")
+        if self.loaded:
+            self._taken.clear()
+            self.loaded = False
+        if jump.address in self._taken:
+            raise EndlessProgramError(jump.address, "was taken before, with nothing loaded since")
+        self._taken.add(jump.address)

@@ -48,10 +48,13 @@ class Memories:
     Parameters
     ----------
     config : AcceleratorConfig
+    region : bytearray, optional
+        The program's region of system memory, of MEMORY_BYTES bytes; a program may write to it.
     """
 
-    def __init__(self, config: AcceleratorConfig) -> None:
+    def __init__(self, config: AcceleratorConfig, region: bytearray | None = None) -> None:
         self.config = config
+        self.region = bytearray() if region is None else region
         #: The activation buffer, flat: int8, (activation_words · cols,).
         self.activations = np.zeros(config.activation_bytes, np.int8)
         self._program = np.zeros(config.program_words, np.uint32)
@@ -129,11 +132,19 @@ class Memories:
             raise ProgramError(ErrorCode.SECTION_RANGE)
         end = start + count * section_format(kind, self.config).unit_bytes(self.config.host_bits)
         if end <= len(data):
-            self._store(kind, slice(address, address + count), data[start:end])
+            self.store_units(kind, slice(address, address + count), data[start:end])
         return end
 
-    def _store(self, kind: SectionKind, words: slice, data: bytes) -> None:
-        """Write units to the memory of that kind."""
+    @property
+    def word_bytes(self) -> int:
+        """Bytes of a word of activations in an image or the region: whole beats."""
+        return section_format(SectionKind.ACTIVATIONS, self.config).unit_bytes(
+            self.config.host_bits)
+
+    def store_units(
+        self, kind: SectionKind, words: slice | NDArray[np.int64], data: bytes,
+    ) -> None:
+        """Write units to words of the memory of that kind; of equal words the last one stays."""
         config = self.config
         layout = section_format(kind, config)
         if kind == SectionKind.ACTIVATIONS:

@@ -103,12 +103,18 @@ class ResNet(nn.Module):
     name : str
         For messages.
     spec : NetworkSpec
+
+    Attributes
+    ----------
+    calibration : float32 tensor, (B, C, H, W), or None
+        Images to choose activation scales with, where a checkpoint brings them.
     """
 
     def __init__(self, name: str, spec: NetworkSpec) -> None:
         super().__init__()
         self.name = name
         self.spec = spec
+        self.calibration: Tensor | None = None
         channels = spec.widths[0]
         if spec.large_stem:
             self.conv1 = nn.Conv2d(spec.input_shape[0], channels, 7, 2, 3, bias=False)

@@ -4,7 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-__all__ = ["RESNET18_ZERO_FRACTIONS", "FormError", "FormOptions", "QuantiseOptions", "Ranges"]
+__all__ = ["DEFAULT_FORM", "RESNET18_ZERO_FRACTIONS", "FormError", "FormOptions",
+           "QuantiseOptions", "Ranges"]
+
+#: Key of the form of all layers that a mapping by layer name does not name.
+DEFAULT_FORM = "*"
 
 #: How an activation's range follows from its values.
 Ranges = Literal["min_max", "percentile", "mse"]
@@ -35,6 +39,11 @@ class FormOptions:
         Most rounds of one alternating fit; a filter that no longer improves stops earlier.
     restarts : int
         Fits from a perturbed basis after the first; the best counts. More time, less error.
+    percentile : float
+        Weights whose magnitudes are up to this percentile are zeroed before values are shared
+        (forms cws, pws, uq and ecsq), 0…100 (100 excluded).
+    shared_values : int
+        Values that a layer's weights share besides zero, in these forms: 2…254.
 
     Raises
     ------
@@ -48,6 +57,8 @@ class FormOptions:
     group: int = 4
     iterations: int = 30
     restarts: int = 8
+    percentile: float = 0.0
+    shared_values: int = 32
 
     def __post_init__(self) -> None:
         if not 1 <= self.exponents <= _MAX_EXPONENTS:
@@ -61,6 +72,11 @@ class FormOptions:
         if not 0 <= self.zero_fraction < 1:
             raise FormError(f"zero_fraction must be at least 0 and less than 1, "
                             f"not {self.zero_fraction!r}")
+        if not 0 <= self.percentile < 100:
+            raise FormError(f"percentile must be at least 0 and less than 100, "
+                            f"not {self.percentile!r}")
+        if not 2 <= self.shared_values <= 254:
+            raise FormError(f"shared_values must be from 2 to 254, not {self.shared_values!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,19 +1,29 @@
 """Images from files: what a network is calibrated with, and run on."""
 
+import glob
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PREPROCESSING", "PictureError", "Preprocessing", "read_pictures"]
+from smartdeal.golden.fashion import read_idx
+
+__all__ = ["PREPROCESSING", "PRESETS", "PictureError", "Pictures", "Preprocessing", "expand",
+           "idx_files", "preprocessing_of", "read_array", "read_pictures"]
 
 _ARRAYS = (".npy", ".npz")
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+#: What the names of the MNIST family's files of images have in them.
+_IDX = "-images-idx3-ubyte"
 #: Largest value of a pixel.
 _WHITE = 255.0
+
+Shape = tuple[int, int, int]
 
 
 class PictureError(ValueError):
@@ -27,7 +37,7 @@ class Preprocessing:
     Parameters
     ----------
     mean, deviation : tuple of float
-        One of each per channel.
+        One of each per channel, or one for all.
     """
 
     mean: tuple[float, ...]
@@ -38,63 +48,216 @@ class Preprocessing:
         mean, deviation = (np.array(v)[:, None, None] for v in (self.mean, self.deviation))
         return ((pixels / _WHITE - mean) / deviation).astype(np.float32)
 
+    def check(self, channels: int) -> None:
+        """Raise unless it is for images of so many channels.
+
+        Raises
+        ------
+        PictureError
+            If there are too many or too few numbers, or such that no input results.
+        """
+        for what, numbers in (("mean", self.mean), ("deviation", self.deviation)):
+            if len(numbers) not in (1, channels):
+                wanted = "1 number" if channels == 1 else f"1 or {channels} numbers"
+                raise PictureError(f"{what} must have {wanted} for an image of {channels} "
+                                   f"channel{'s' if channels > 1 else ''}, not {len(numbers)}")
+            if not np.isfinite(numbers).all():
+                raise PictureError(f"{what} must be finite, not {numbers}")
+        if min(self.deviation) <= 0:
+            raise PictureError(f"deviation must be positive, not {min(self.deviation)}")
+
 
 _FASHION = Preprocessing((0.2860,), (0.3530,))
+_CIFAR10 = Preprocessing((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 _IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+#: Usual preprocessing by name: the ranges 0…1, -1…1 and 0…255, and what training sets have.
+PRESETS = {
+    "unit": Preprocessing((0.0,), (1.0,)),
+    "signed": Preprocessing((0.5,), (0.5,)),
+    "raw": Preprocessing((0.0,), (1 / _WHITE,)),
+    "imagenet": _IMAGENET,
+    "cifar10": _CIFAR10,
+    "fashion": _FASHION,
+}
 
 #: How the built-in networks' usual training sets are normalised: Fashion-MNIST, CIFAR-10, ImageNet.
 PREPROCESSING = {
     "resnet8": _FASHION,
     "resnet20_fashion": _FASHION,
-    "resnet20": Preprocessing((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "resnet20": _CIFAR10,
     "resnet18": _IMAGENET,
     "resnet34": _IMAGENET,
     "resnet50": _IMAGENET,
 }
 
 
-def read_pictures(
-    paths: Sequence[Path], shape: tuple[int, int, int], preprocessing: Preprocessing,
-) -> list[tuple[str, NDArray[np.float32]]]:
-    """Read images as a network's input.
+def preprocessing_of(
+    preset: str | None, mean: Sequence[float] | None, deviation: Sequence[float] | None,
+    channels: int,
+) -> Preprocessing | None:
+    """Return the preprocessing that a user asks for; None if for none.
 
-    A picture must have the network's size; it becomes grey if the network has one channel. An
-    .npy holds one image or several, an .npz such an array as ``images`` or as its only
-    one: bytes are pixels, floating-point numbers are the network's input as they are.
-    A folder stands for the files in it.
-
-    Parameters
-    ----------
-    shape : (channels, height, width)
-
-    Returns
-    -------
-    list of (name, float32 array of that shape)
+    ``mean`` and ``deviation`` change those of the preset, which is ``unit`` if only they are given.
 
     Raises
     ------
     PictureError
-        If a file cannot be used.
+        If there is no such preset, or the numbers do not suit the channels.
     """
-    images: list[tuple[str, NDArray[np.float32]]] = []
+    if preset is None and mean is None and deviation is None:
+        return None
+    name = preset or "unit"
+    if name not in PRESETS:
+        raise PictureError(f"preprocessing must be one of {', '.join(PRESETS)}, not {name!r}")
+    base = PRESETS[name]
+    chosen = Preprocessing(tuple(mean) if mean is not None else base.mean,
+                           tuple(deviation) if deviation is not None else base.deviation)
+    chosen.check(channels)
+    return chosen
+
+
+def expand(paths: Sequence[Path]) -> list[Path]:
+    """Return the paths with a pattern, as ``photos/*.png``, replaced by what it matches.
+
+    Raises
+    ------
+    PictureError
+        If a pattern matches nothing.
+    """
+    expanded: list[Path] = []
     for path in paths:
+        if path.exists() or not glob.has_magic(str(path)):
+            expanded.append(path)
+            continue
+        matches = sorted(map(Path, glob.glob(str(path))))
+        if not matches:
+            raise PictureError(f"no file matches {path}")
+        expanded += matches
+    return expanded
+
+
+def idx_files(folder: Path) -> dict[str, Path]:
+    """Return a folder's files of images in the format of MNIST, by split: ``train``, ``t10k``."""
+    files = sorted(p for p in folder.iterdir() if _IDX in p.name)
+    return {path.name.partition(_IDX)[0]: path for path in files}
+
+
+class Pictures(Sequence[tuple[str, NDArray[np.float32]]]):
+    """Images of files as a network's input, (name, float32 array), read when they are asked for.
+
+    A picture must have the network's size; it becomes grey if the network has one channel. An
+    .npy holds one image or several, an .npz such an array as ``images`` or as its only
+    one: bytes are pixels, floating-point numbers are the network's input as they are. Files of
+    images in the format of MNIST are pixels. A folder stands for the files in it; of one in the
+    format of MNIST the training images count. A pattern stands for what it matches.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    shape : (channels, height, width)
+    preprocessing : Preprocessing or None
+        Without it only floating-point numbers can be read.
+
+    Raises
+    ------
+    PictureError
+        If a file cannot be used; that of a picture comes when it is asked for.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], shape: Shape, preprocessing: Preprocessing | None,
+    ) -> None:
+        self.shape = shape
+        self._preprocessing = preprocessing
+        self._entries: list[tuple[Path, int]] = []
+        self._arrays: dict[Path, NDArray[np.generic]] = {}
+        for path in expand(paths):
+            self._enter(path)
+
+    def _enter(self, path: Path) -> None:
+        suffix = path.suffix.lower()
         if path.is_dir():
-            inside = [p for p in sorted(path.iterdir()) if p.suffix.lower() in
-                      (*_ARRAYS, *_PICTURES)]
-            if not inside:
-                raise PictureError(f"{path} must hold images ({', '.join(_PICTURES + _ARRAYS)}), "
-                                   "but has none")
-            images += read_pictures(inside, shape, preprocessing)
-        elif path.suffix.lower() in _ARRAYS:
-            images += _from_array(path, shape, preprocessing)
-        elif path.suffix.lower() in _PICTURES:
-            images.append((str(path), preprocessing(_read_picture(path, shape))))
+            self._enter_folder(path)
+        elif suffix in _ARRAYS or _IDX in path.name:
+            array = _images(path, self.shape)
+            self._arrays[path] = array
+            self._entries += [(path, i) for i in range(len(array))]
+        elif suffix in _PICTURES:
+            self._entries.append((path, 0))
         else:
             raise PictureError(f"image {path} must be a file {', '.join(_PICTURES + _ARRAYS)}")
-    return images
+
+    def _enter_folder(self, folder: Path) -> None:
+        inside = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in
+                  (*_ARRAYS, *_PICTURES)]
+        if not inside and "train" in idx_files(folder):
+            inside = [idx_files(folder)["train"]]
+        if not inside:
+            raise PictureError(f"{folder} must hold images ({', '.join(_PICTURES + _ARRAYS)}), "
+                               "but has none")
+        for path in inside:
+            self._enter(path)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def name(self, index: int) -> str:
+        """Return an image's file, and its number there if it is not the only one."""
+        path, number = self._entries[index]
+        alone = path not in self._arrays or len(self._arrays[path]) == 1
+        return str(path) if alone else f"{path}[{number}]"
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[str, NDArray[np.float32]]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[tuple[str, NDArray[np.float32]]]: ...
+
+    def __getitem__(
+        self, index: int | slice,
+    ) -> tuple[str, NDArray[np.float32]] | list[tuple[str, NDArray[np.float32]]]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        path, number = self._entries[index]
+        if path not in self._arrays:
+            return str(path), self._prepared(path, _read_picture(path, self.shape))
+        image = self._arrays[path][number]
+        if image.dtype == np.uint8:
+            return self.name(index), self._prepared(path, image.astype(np.uint8))
+        real = image.astype(np.float32)
+        if not np.isfinite(real).all():
+            raise PictureError(f"{path}: image {number} must be finite, but "
+                               f"{int((~np.isfinite(real)).sum())} of {real.size} values are "
+                               "not; leave out or repair the image")
+        return self.name(index), real
+
+    def __iter__(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        return (self[i] for i in range(len(self)))
+
+    def spread(self, most: int) -> list[tuple[str, NDArray[np.float32]]]:
+        """Return at most so many images, evenly spaced over all."""
+        count = min(most, len(self))
+        return [self[i * len(self) // count] for i in range(count)]
+
+    def _prepared(self, path: Path, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if self._preprocessing is None:
+            raise PictureError(
+                f"{path} holds pixels, and nothing says how they become the network's input; give "
+                f"smartdeal compile a --preprocessing ({', '.join(PRESETS)}), or --mean and "
+                "--deviation")
+        # Sums depend on the order in memory: the same pixels are to give the same program.
+        return np.ascontiguousarray(self._preprocessing(pixels))
 
 
-def _read_picture(path: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+def read_pictures(
+    paths: Sequence[Path], shape: Shape, preprocessing: Preprocessing | None,
+) -> list[tuple[str, NDArray[np.float32]]]:
+    """Read all images at once, as :class:`Pictures` takes them."""
+    return list(Pictures(paths, shape, preprocessing))
+
+
+def _read_picture(path: Path, shape: Shape) -> NDArray[np.uint8]:
     from PIL import Image, UnidentifiedImageError
 
     channels, height, width = shape
@@ -116,10 +279,9 @@ def _read_picture(path: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     return pixels.reshape(height, width, channels).transpose(2, 0, 1)
 
 
-def _from_array(
-    path: Path, shape: tuple[int, int, int], preprocessing: Preprocessing,
-) -> list[tuple[str, NDArray[np.float32]]]:
-    array = _read_array(path)
+def _images(path: Path, shape: Shape) -> NDArray[np.generic]:
+    """Return a file's images, (B, *shape), of bytes or floating-point numbers."""
+    array = read_array(path, "images", alone=True)
     found = array.shape
     if shape[0] == 1 and found[-2:] == shape[1:] and array.ndim < 4 and found != shape:
         array = array[..., None, :, :]  # grey images without an axis for the channel
@@ -128,36 +290,37 @@ def _from_array(
     if array.ndim != 4 or array.shape[1:] != shape or not len(array):
         raise PictureError(f"{path} must hold images of shape {shape}, not an array of shape "
                            f"{found}")
-    if array.dtype == np.uint8:
-        images = [preprocessing(image) for image in array]
-    elif np.issubdtype(array.dtype, np.floating):
-        images = list(array.astype(np.float32))
-    else:
+    if array.dtype != np.uint8 and not np.issubdtype(array.dtype, np.floating):
         raise PictureError(f"{path} must hold bytes or floating-point numbers, not {array.dtype}")
-    for number, image in enumerate(images):
-        if not np.isfinite(image).all():
-            raise PictureError(f"{path}: image {number} must be finite, but "
-                               f"{int((~np.isfinite(image)).sum())} of {image.size} values are "
-                               "not; leave out or repair the image")
-    names = [str(path)] if len(images) == 1 else [f"{path}[{i}]" for i in range(len(images))]
-    return list(zip(names, images, strict=True))
+    return array
 
 
-def _read_array(path: Path) -> NDArray[np.generic]:
+def read_array(path: Path, name: str, *, alone: bool = False) -> NDArray[np.generic]:
+    """Return the array of an .npy or IDX file, or that of an .npz with the name.
+
+    With ``alone`` the only array of an .npz may have any name.
+
+    Raises
+    ------
+    PictureError
+        If there is none.
+    """
     try:
+        if path.suffix.lower() not in _ARRAYS:
+            return read_idx(path)
         with path.open("rb") as file:
             content = np.load(file, allow_pickle=False)
             if not isinstance(content, np.lib.npyio.NpzFile):
                 return np.asarray(content)
             names = content.files
-            name = "images" if "images" in names else names[0] if len(names) == 1 else ""
-            if not name:
-                raise PictureError(f"{path} must hold an array 'images', not {', '.join(names)}")
-            return content[name]
+            wanted = names[0] if alone and len(names) == 1 else name
+            if wanted not in names:
+                raise PictureError(f"{path} must hold an array {name!r}, not {', '.join(names)}")
+            return content[wanted]
     except PictureError:
         raise
     except OSError as error:
         raise PictureError(f"cannot read image {path}: {error.strerror or error}") from None
-    except (ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise PictureError(f"{path} is not a file of arrays: "
                            f"{(str(error) or 'cut short').splitlines()[0]}") from None

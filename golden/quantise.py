@@ -6,7 +6,7 @@ addition part of the convolution before it. Nothing is retrained, but the bias m
 error that rounded weights cause on the calibration images (Nagel et al. 2019, section 4.2).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from smartdeal.golden.calibrate import Calibration, calibrate
 from smartdeal.golden.decompose import FormError, FormOptions, decompose
-from smartdeal.golden.formats import ACT_MIN
+from smartdeal.golden.formats import ACT_MAX, ACT_MIN
 from smartdeal.golden.forms import TermWeights, Weights
 from smartdeal.golden.graph import (
     FloatGraph,
@@ -34,25 +34,25 @@ from smartdeal.golden.layers import (
     TensorScale,
 )
 from smartdeal.golden.networks import NetworkError, ResNet
-from smartdeal.golden.options import QuantiseOptions
+from smartdeal.golden.options import DEFAULT_FORM, QuantiseOptions
 from smartdeal.golden.requantise import (
     constant_unit,
     dead_filters,
     requantisation,
+    with_gain,
     without_filters,
 )
 
-__all__ = ["DEFAULT_FORM", "Form", "LayerCase", "Progress", "folded", "quantise_layer",
-           "quantise_network", "spared"]
+__all__ = [
+    "DEFAULT_FORM", "Form", "LayerCase", "Progress", "approximated", "combine", "folded",
+    "quantise_forms", "quantise_layer", "quantise_network", "spared",
+]
 
 #: Called with a layer's name when work on it begins.
 Progress = Callable[[str], None]
 
 #: A weight form for all layers, or one by layer name.
 Form = str | Mapping[str, str]
-
-#: Key of the form of all layers that a mapping does not name.
-DEFAULT_FORM = "*"
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +114,15 @@ def spared(kind: str, source: str) -> bool:
     return kind == "linear" or source == IntegerNetwork.IMAGE
 
 
+def gains(node: FloatNode) -> NDArray[np.float64]:
+    """Return what a layer's normalisation multiplies each filter by, (M,); it may be negative."""
+    norm = node.norm
+    if norm is None:
+        assert node.weights is not None  # only pools have none
+        return np.ones(len(node.weights))
+    return norm.gamma.double().numpy() / np.sqrt(norm.variance.double().numpy() + norm.eps)
+
+
 def folded(node: FloatNode) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return weights (M, C, kh, kw) and bias (M,) of a layer, its normalisation folded in.
 
@@ -127,7 +136,7 @@ def folded(node: FloatNode) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     bias = node.bias.double().numpy() if node.bias is not None else np.zeros(len(weights))
     norm = node.norm
     if norm is not None:
-        gain = norm.gamma.double().numpy() / np.sqrt(norm.variance.double().numpy() + norm.eps)
+        gain = gains(node)
         weights = weights * gain[:, None, None, None]
         bias = (bias - norm.mean.double().numpy()) * gain + norm.beta.double().numpy()
     if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
@@ -142,6 +151,19 @@ def _exact(weights: NDArray[np.float64]) -> TermWeights:
     return TermWeights(sign, np.zeros_like(sign), np.ones(len(weights)))
 
 
+def _decisive(
+    integer: NDArray[np.int64], unit: NDArray[np.float64], node: FloatNode,
+    scales: Mapping[str, TensorScale],
+) -> NDArray[np.float64]:
+    """Return the biases, (M,), beyond which nothing brings an output back from its clamp.
+
+    A larger one would only need more bits: that of a filter which ReLU has killed may be anything.
+    """
+    span = ACT_MAX - ACT_MIN
+    limit = np.abs(integer).sum(axis=(1, 2, 3)) * unit * span + 2 * span * scales[node.name].scale
+    return limit + (span * scales[node.residual].scale if node.residual is not None else 0.0)
+
+
 def _layer_weights(
     node: FloatNode, choices: _Choices, calibration: Calibration,
 ) -> tuple[Weights, NDArray[np.float64], NDArray[np.float64]]:
@@ -149,10 +171,14 @@ def _layer_weights(
     weights, bias = folded(node)
     if node.exact:
         formed = _exact(weights)
+    elif node.trained is not None:
+        formed = with_gain(node.trained, gains(node))
     else:
         form, options = choices.of(node)
         formed = decompose(form, weights, options, layer=node.name)
     unit = calibration.scales[node.input].scale * formed.scale
+    limit = _decisive(formed.integer(), unit, node, calibration.scales)
+    bias = np.clip(bias, -limit, limit)
     dead = dead_filters(unit, bias, choices.sum_bits)
     if dead.any():
         formed = without_filters(formed, dead)
@@ -160,6 +186,7 @@ def _layer_weights(
     if choices.quantise.bias_correction:
         lost = weights - integer * formed.scale[:, None, None, None]
         bias = bias + lost.sum(axis=(2, 3)) @ calibration.means[node.input]
+        bias = np.clip(bias, -limit, limit)
     # A filter of zeros may count in any unit: one that is fine enough for its bias.
     fine = constant_unit(calibration.scales[node.name].scale)
     return formed, np.where(integer.any(axis=(1, 2, 3)), unit, fine), bias
@@ -244,18 +271,74 @@ def quantise_network(
     NetworkError, FormError
         If the network, its values or the form are not supported; the message names the layer.
     """
+    network, = quantise_forms(model, images, [form], options, sum_bits, progress,
+                              quantise=quantise)
+    return network
+
+
+def quantise_forms(
+    model: Network, images: Tensor, forms: Sequence[Form], options: FormOptions | None = None,
+    sum_bits: int = 40, progress: Progress | None = None, *,
+    quantise: QuantiseOptions | None = None,
+) -> list[IntegerNetwork]:
+    """Bring a whole network into integers in several forms, which share one calibration.
+
+    Since scales do not depend on the form, layers of these networks can be combined
+    (:func:`combine`). Parameters and errors are those of :func:`quantise_network`, with a sequence
+    of forms in place of one.
+    """
     graph = _checked_graph(model, images)
-    choices = _Choices(form=form, options=options or FormOptions(), sum_bits=sum_bits,
-                       quantise=quantise or QuantiseOptions())
-    choices.check(graph)
-    calibration = calibrate(graph.nodes, images, graph.nodes[-1].name, choices.quantise)
-    integer: list[IntegerNode] = []
-    for node in graph.nodes:
-        if progress is not None:
-            progress(node.name)
-        layer = _integer_layer(node, choices, calibration)
-        integer.append(IntegerNode(layer, node.input, node.residual))
-    return IntegerNetwork(graph.name, tuple(integer), calibration.scales)
+    every = [_Choices(form=form, options=options or FormOptions(), sum_bits=sum_bits,
+                      quantise=quantise or QuantiseOptions()) for form in forms]
+    for choices in every:
+        choices.check(graph)
+    calibration = calibrate(graph.nodes, images, graph.nodes[-1].name, every[0].quantise)
+    networks: list[IntegerNetwork] = []
+    for choices in every:
+        nodes: list[IntegerNode] = []
+        for node in graph.nodes:
+            if progress is not None:
+                progress(node.name)
+            layer = _integer_layer(node, choices, calibration)
+            nodes.append(IntegerNode(layer, node.input, node.residual))
+        networks.append(IntegerNetwork(graph.name, tuple(nodes), calibration.scales))
+    return networks
+
+
+def combine(
+    networks: Mapping[str, IntegerNetwork], forms: Mapping[str, str],
+) -> IntegerNetwork:
+    """Return a network with each layer from one of several that share their calibration.
+
+    Parameters
+    ----------
+    networks : mapping of str to IntegerNetwork
+        By form, as :func:`quantise_forms` made them.
+    forms : mapping of str to str
+        A form for each layer by name; a layer without weights may be missing.
+    """
+    first = next(iter(networks.values()))
+    nodes = tuple(
+        networks[forms[node.layer.name]].nodes[index] if node.layer.name in forms else node
+        for index, node in enumerate(first.nodes))
+    return IntegerNetwork(first.name, nodes, first.scales)
+
+
+def approximated(node: FloatNode, integer: IntegerNode, network: IntegerNetwork) -> FloatNode:
+    """Return a layer in floating point with the weights and the bias that the integer layer has.
+
+    Activations are not rounded: what differs is what the weight form costs.
+    """
+    layer = integer.layer
+    assert layer.weights is not None  # only pools have none
+    assert layer.requantisation is not None
+    whole = layer.weights.integer()
+    unit = np.where(whole.any(axis=(1, 2, 3)),
+                    network.scales[integer.input].scale * layer.weights.scale,
+                    constant_unit(network.scales[layer.name].scale))
+    weights = whole * layer.weights.scale[:, None, None, None]
+    return replace(node, weights=torch.from_numpy(weights).float(), norm=None,
+                   bias=torch.from_numpy(layer.requantisation.bias * unit).float())
 
 
 def quantise_layer(

@@ -9,7 +9,8 @@ from smartdeal.golden.formats import REQUANTISE
 from smartdeal.golden.forms import Weights
 from smartdeal.golden.layers import Requantisation
 
-__all__ = ["constant_unit", "dead_filters", "requantisation", "without_filters"]
+__all__ = ["constant_unit", "dead_filters", "requantisation", "with_gain",
+           "without_filters"]
 
 #: Bits of a sum that a bias leaves free.
 _BIAS_HEADROOM_BITS = 3
@@ -26,6 +27,19 @@ def without_filters(weights: Weights, dead: NDArray[np.bool_]) -> Weights:
     sign[index] = 0
     exponent[index] = 0
     return dataclasses.replace(weights, sign=sign, exponent=exponent)
+
+
+def with_gain(weights: Weights, gain: NDArray[np.float64]) -> Weights:
+    """Return weights times a gain per filter, (M,): its sign goes into the coefficients.
+
+    The rest goes into the scale, so nothing is rounded.
+    """
+    sign = np.sign(gain).astype(np.int8)
+    filters = sign[:, None, None, None] if weights.sign.ndim == 5 else sign[:, None, None]
+    flipped = weights.sign * filters
+    return dataclasses.replace(
+        weights, sign=flipped, exponent=np.where(flipped != 0, weights.exponent, 0).astype(np.int8),
+        scale=weights.scale * np.where(gain != 0, np.abs(gain), 1.0))
 
 
 def dead_filters(

@@ -22,10 +22,10 @@ from smartdeal.golden.options import FormOptions
 from smartdeal.golden.powers import round_linear, to_exponents
 from smartdeal.golden.vectors import to_vectors
 
-__all__ = ["smartexchange"]
+__all__ = ["MAX_ALIGN", "smartexchange"]
 
 #: Most left shift of a slice against the finest slice of its filter.
-_MAX_ALIGN = 15
+MAX_ALIGN = 15
 #: Vectors solved side by side: keeps the working set in the cache.
 _CHUNK_VECTORS = 1 << 15
 #: A problem that improves its squared error by less than this fraction has converged.
@@ -149,7 +149,7 @@ def _align(fit: _Fit) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
     used = np.any(fit.basis, axis=(2, 3)) & np.any(fit.ce, axis=(2, 3))
     lowest = np.where(used, fit.unit, np.iinfo(np.int64).max).min(axis=1)
     highest = np.where(used, fit.unit, np.iinfo(np.int64).min).max(axis=1)
-    finest = np.where(used.any(axis=1), np.maximum(lowest, highest - _MAX_ALIGN), 0)
+    finest = np.where(used.any(axis=1), np.maximum(lowest, highest - MAX_ALIGN), 0)
     return np.where(used, fit.unit - finest[:, None], 0), finest
 
 

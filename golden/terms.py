@@ -7,12 +7,13 @@ from smartdeal.golden.forms import TermWeights
 from smartdeal.golden.options import FormError, FormOptions
 from smartdeal.golden.powers import round_linear, round_log, to_exponents
 
-__all__ = ["deepshift", "int8", "signed_digits", "two_terms"]
+__all__ = ["INT8_MAX", "deepshift", "int8", "int8_digits", "round_terms", "signed_digits",
+           "three_terms", "two_terms"]
 
 #: Gains that are tried per binade when a filter's scale is chosen.
 _GAINS_PER_BINADE = 8
 #: Largest magnitude of an int8 weight; -128 is not used.
-_INT8_MAX = 127
+INT8_MAX = 127
 #: Canonical signed digits of ±127 reach 2^7.
 _INT8_EXPONENTS = 8
 _INT8_TERMS = 4
@@ -32,20 +33,25 @@ def _single(scaled: NDArray[np.float64], exponents: int) -> NDArray[np.float64]:
     return round_log(scaled, exponents)[None]
 
 
-def _double(scaled: NDArray[np.float64], exponents: int) -> NDArray[np.float64]:
-    first = round_linear(scaled, exponents)
-    return np.stack((first, round_linear(scaled - first, exponents)))
+def _several(scaled: NDArray[np.float64], exponents: int, terms: int) -> NDArray[np.float64]:
+    powers = np.zeros((terms, *scaled.shape))
+    rest = scaled
+    for term in range(terms):
+        powers[term] = round_linear(rest, exponents)
+        rest = rest - powers[term]
+    return powers
 
 
 def _best_scale(weights: NDArray[np.float64], options: FormOptions, terms: int) -> TermWeights:
     """Choose per filter the scale with the least squared error, and round with it."""
-    rounding = _single if terms == 1 else _double
     rows = weights.reshape(len(weights), -1)
     best = np.full(len(rows), np.inf)
     scale = np.ones(len(rows))
     powers = np.zeros((terms, *rows.shape))
     for candidate in _candidates(rows, options.exponents, binades=1.5):
-        rounded = rounding(rows / candidate[:, None], options.exponents)
+        scaled = rows / candidate[:, None]
+        rounded = (_single(scaled, options.exponents) if terms == 1
+                   else _several(scaled, options.exponents, terms))
         error = rows - rounded.sum(axis=0) * candidate[:, None]
         squared = np.einsum("mn,mn->m", error, error)
         better = squared < best
@@ -78,6 +84,35 @@ def two_terms(weights: NDArray[np.float64], options: FormOptions) -> TermWeights
     weights : float64 array, (M, C, kh, kw)
     """
     return _best_scale(weights, options, terms=2)
+
+
+def three_terms(weights: NDArray[np.float64], options: FormOptions) -> TermWeights:
+    """Form weights of three terms: two as in :func:`two_terms`, and that of what they leave.
+
+    Parameters
+    ----------
+    weights : float64 array, (M, C, kh, kw)
+    """
+    return _best_scale(weights, options, terms=3)
+
+
+def round_terms(
+    weights: NDArray[np.float64], scale: NDArray[np.float64], exponents: int, terms: int,
+) -> TermWeights:
+    """Round weights / scale to so many terms, each the nearest power of two of what is left.
+
+    Parameters
+    ----------
+    weights : float64 array, (M, C, kh, kw)
+    scale : float64 array, (M,)
+    """
+    rest = weights / scale[:, None, None, None]
+    powers: list[NDArray[np.float64]] = []
+    for _ in range(terms):
+        powers.append(round_linear(rest, exponents))
+        rest = rest - powers[-1]
+    sign, exponent = to_exponents(np.stack(powers))
+    return TermWeights(sign, exponent, scale)
 
 
 def signed_digits(limit: int, terms: int) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
@@ -115,13 +150,26 @@ def int8(weights: NDArray[np.float64], options: FormOptions) -> TermWeights:
     FormError
         If there are fewer than 8 exponents: 127 is 2^7 - 2^0.
     """
+    peak = np.abs(weights).max(axis=(1, 2, 3), initial=0.0)
+    scale = np.where(peak > 0, peak, INT8_MAX) / INT8_MAX
+    quantised = np.rint(weights / scale[:, None, None, None]).astype(np.int64)
+    return TermWeights(*int8_digits(quantised, options), scale)
+
+
+def int8_digits(
+    weights: NDArray[np.int64], options: FormOptions,
+) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+    """Return integers -127…127 as canonical signed digits: sign and exponent, (terms, …).
+
+    Raises
+    ------
+    FormError
+        If there are fewer than 8 exponents: 127 is 2^7 - 2^0.
+    """
     if options.exponents < _INT8_EXPONENTS:
         raise FormError(f"int8 weights need at least {_INT8_EXPONENTS} exponents, "
                         f"not {options.exponents}")
-    peak = np.abs(weights).max(axis=(1, 2, 3), initial=0.0)
-    scale = np.where(peak > 0, peak, _INT8_MAX) / _INT8_MAX
-    quantised = np.rint(weights / scale[:, None, None, None]).astype(np.int64)
-    sign, exponent = signed_digits(_INT8_MAX, _INT8_TERMS)
-    used = max(1, int(np.count_nonzero(sign[:, quantised + _INT8_MAX], axis=0).max(initial=0)))
-    index = quantised + _INT8_MAX
-    return TermWeights(sign[:used, index], exponent[:used, index], scale)
+    sign, exponent = signed_digits(INT8_MAX, _INT8_TERMS)
+    index = weights + INT8_MAX
+    used = max(1, int(np.count_nonzero(sign[:, index], axis=0).max(initial=0)))
+    return sign[:used, index], exponent[:used, index]

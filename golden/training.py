@@ -1,97 +1,337 @@
-"""Train a network of the package: ``python -m smartdeal.golden.training NETWORK --data DIR``.
+"""Train a network in floating point or in a weight form.
 
-DIR holds Fashion-MNIST's four IDX files, compressed or not as published
-(``train-images-idx3-ubyte.gz`` and so on). ResNet-8 of the package was trained for 10 epochs, a few
-minutes on one core, and ResNet-20 with ``--epochs 4``, a quarter of an hour. The seed is fixed;
-results are equal bit for bit on one machine with one version of torch.
+The loop knows nothing of forms: drop-in layers (:mod:`smartdeal.golden.convert`) round their
+weights themselves, and are told when a step or an epoch is over. The seed fixes everything; results
+are equal bit for bit on one machine with one version of torch.
 """
 
-import argparse
-from pathlib import Path
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
-from smartdeal.golden.accuracy import float_accuracy
-from smartdeal.golden.fashion import CHECKPOINTS, IMAGES, normalise, read_split
-from smartdeal.golden.networks import ResNet, build_network
+from smartdeal.golden.datasets import Samples
+from smartdeal.golden.form_layers import form_layers
+from smartdeal.golden.shift_layers import shift_penalty
+from smartdeal.golden.smartdeal_layers import BucketSwitch, SmartDealConv2d, SmartDealLinear
 
-__all__ = ["train"]
+__all__ = ["EpochReport", "Optimiser", "TrainOptions", "Trainer", "TrainingError", "accuracy",
+           "settle", "train"]
 
-_BATCH = 128
-_PEAK_RATE = 0.2
-_WEIGHT_DECAY = 5e-4
-_SHIFT = 2  # pixels that an image is moved by, at most, in training
-_SAMPLES, _CALIBRATION = 16, 64
+Optimiser = Literal["sgd", "adam", "adamw", "radam"]
+
+_SHIFT_SHARE = 14  # an image is moved by at most this part of its height
+_EVALUATION_BATCH = 500
+#: Parameters that weight decay would push to another power of two, or that have a penalty.
+_UNDECAYED = ("ce", "shift", "sign")
+#: Images that the running statistics are taken from, at the end.
+_SETTLING_BATCH, _SETTLING_BATCHES = 500, 20
 
 
-def _augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Move a batch by up to two pixels and mirror half of it."""
-    background = float(images.min())
-    padded = nn.functional.pad(images, (_SHIFT,) * 4, value=background)
-    dy, dx = torch.randint(0, 2 * _SHIFT + 1, (2,), generator=generator).tolist()
-    height, width = images.shape[2:]
-    moved = padded[:, :, dy:dy + height, dx:dx + width]
-    mirrored = torch.rand(len(images), generator=generator) < 0.5
-    return torch.where(mirrored[:, None, None, None], moved.flip(3), moved)
+class TrainingError(RuntimeError):
+    """Training that cannot go on; the message says why, and what is left."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """How to train.
+
+    Parameters
+    ----------
+    epochs, batch, seed : int
+    optimiser : "sgd", "adam", "adamw" or "radam"
+        SGD has Nesterov momentum 0.9; Adam adds weight decay to the gradient (L2), AdamW does not.
+    rate : float
+        Largest learning rate. It rises over ``warm_up``, a share of all steps, and falls as a
+        cosine to nearly 0.
+    weight_decay : float
+    average_from : float
+        Share of the epochs after which weights are averaged (SWA); 1 means never.
+    switch_bar : int
+        Bucket switch of SmartDeal training: signs counted before an exponent moves. 0 trains
+        Ce by the optimiser.
+    mirror : bool
+        Whether images may be mirrored.
+    half : bool
+        Compute activations in bfloat16: faster where the processor has it.
+
+    Raises
+    ------
+    TrainingError
+        If a value is out of range.
+    """
+
+    epochs: int = 10
+    batch: int = 128
+    seed: int = 1
+    optimiser: Optimiser = "sgd"
+    rate: float = 0.2
+    warm_up: float = 0.2
+    weight_decay: float = 5e-4
+    average_from: float = 1.0
+    switch_bar: int = 0
+    mirror: bool = False
+    half: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise TrainingError(f"{name} must be at least 1, not {getattr(self, name)!r}")
+        if self.optimiser not in get_args(Optimiser):
+            raise TrainingError(f"optimiser must be one of {', '.join(get_args(Optimiser))}, "
+                                f"not {self.optimiser!r}")
+        if not (self.rate > 0 and math.isfinite(self.rate)):
+            raise TrainingError(f"rate must be positive, not {self.rate!r}")
+        for name in ("warm_up", "average_from"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise TrainingError(f"{name} must be from 0 to 1, not {getattr(self, name)!r}")
+        if not self.weight_decay >= 0 or self.switch_bar < 0:
+            raise TrainingError("weight_decay and switch_bar must not be negative, not "
+                                f"{self.weight_decay!r} and {self.switch_bar!r}")
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What an epoch brought.
+
+    Parameters
+    ----------
+    epoch, epochs : int
+        From 1.
+    loss : float
+        Mean of the batches.
+    accuracy : float or None
+        On the images held back, 0…1; None if none were.
+    seconds : float
+    """
+
+    epoch: int
+    epochs: int
+    loss: float
+    accuracy: float | None
+    seconds: float
+
+
+@torch.no_grad()
+def accuracy(model: Callable[[Tensor], Tensor], samples: Samples) -> float:
+    """Return the fraction of images whose largest logit is at the label."""
+    right = [int((model(x).argmax(1) == y).sum()) for x, y in zip(
+        samples.images.split(_EVALUATION_BATCH), samples.labels.split(_EVALUATION_BATCH),
+        strict=True)]
+    return sum(right) / len(samples)
+
+
+def _augment(images: Tensor, mirror: bool, generator: torch.Generator) -> Tensor:
+    """Move a batch by up to a fourteenth of its height, and mirror half of it."""
+    shift = images.shape[2] // _SHIFT_SHARE
+    if shift:
+        padded = nn.functional.pad(images, (shift,) * 4, value=float(images.min()))
+        dy, dx = torch.randint(0, 2 * shift + 1, (2,), generator=generator).tolist()
+        height, width = images.shape[2:]
+        images = padded[:, :, dy:dy + height, dx:dx + width]
+    if mirror:
+        mirrored = torch.rand(len(images), generator=generator) < 0.5
+        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+    return images
+
+
+@torch.no_grad()
+def settle(model: nn.Module, images: Tensor) -> None:
+    """Set the running statistics of all normalisations to those of images.
+
+    Parameters
+    ----------
+    images : float32 tensor, (B, C, H, W)
+        As the network will see them; only the first ten thousand count.
+    """
+    norms: list[Any] = [module for module in model.modules() if hasattr(module, "running_mean")]
+    before = [(norm, norm.momentum) for norm in norms]
+    model.train()
+    for number, batch in enumerate(images.split(_SETTLING_BATCH)[:_SETTLING_BATCHES]):
+        for norm in norms:
+            norm.momentum = 1 / (number + 1)  # the mean of all batches
+        model(batch)
+    model.eval()
+    for norm, momentum in before:
+        norm.momentum = momentum
+
+
+class Trainer:
+    """A training that can be stopped after any epoch and taken up again.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Trained in place; maps (B, C, H, W) to logits.
+    samples : Samples
+    held : Samples or None
+        Images for judging an epoch, not trained on.
+    options : TrainOptions
+    """
+
+    def __init__(
+        self, model: nn.Module, samples: Samples, held: Samples | None, options: TrainOptions,
+    ) -> None:
+        if len(samples) < options.batch:
+            raise TrainingError(f"batch must be at most the {len(samples)} images, "
+                                f"not {options.batch}")
+        self.model, self.options = model, options
+        self.samples, self.held = samples, held
+        self.epoch = 0
+        self.generator = torch.Generator().manual_seed(options.seed)
+        self._layers = list(form_layers(model).values())
+        self.switch: BucketSwitch | None = None
+        switched: set[int] = set()
+        if options.switch_bar:
+            chosen = [layer for layer in self._layers
+                      if isinstance(layer, SmartDealConv2d | SmartDealLinear)]
+            if not chosen:
+                raise TrainingError("switch_bar needs layers of form smartdeal-train")
+            self.switch = BucketSwitch(list(chosen), options.switch_bar)
+            switched = {id(layer.ce) for layer in chosen}
+        self.optimiser = _optimiser(model, options, switched)
+        self.average: AveragedModel | None = None
+
+    @property
+    def _batches(self) -> int:
+        return len(self.samples) // self.options.batch
+
+    def _set_rate(self, step: int) -> None:
+        """One warm-up, then a cosine."""
+        options = self.options
+        total = options.epochs * self._batches
+        rising = max(1, round(options.warm_up * total))
+        if step < rising:
+            share = (step + 1) / rising
+        else:
+            share = (1 + math.cos(math.pi * (step - rising) / max(1, total - rising))) / 2
+        for group in self.optimiser.param_groups:
+            group["lr"] = max(options.rate * share, options.rate * 1e-4)
+
+    def _step(self, index: Tensor) -> float:
+        """Take one step with the images ``index``; return the loss."""
+        options, model = self.options, self.model
+        model.zero_grad()
+        images = _augment(self.samples.images[index], options.mirror, self.generator)
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=options.half):
+            logits = model(images)
+        loss = nn.functional.cross_entropy(logits.float(), self.samples.labels[index])
+        value = loss.item()
+        if not math.isfinite(value):
+            left = (f"the checkpoint of epoch {self.epoch} stays" if self.epoch
+                    else "no checkpoint was written")
+            raise TrainingError(
+                f"the loss became {value} in epoch {self.epoch + 1} of {options.epochs}; {left}. "
+                f"Lower the rate ({options.rate})")
+        (loss + shift_penalty(model, options.weight_decay)).backward()
+        self.optimiser.step()
+        if self.switch is not None:
+            self.switch.step()
+        for layer in self._layers:
+            layer.constrain()
+        return value
+
+    def run_epoch(self, progress: Callable[[float, float], None] | None = None) -> EpochReport:
+        """Train for one epoch.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called with the share of the epoch that is done and the mean loss so far.
+
+        Raises
+        ------
+        TrainingError
+            If the loss is not finite any more.
+        """
+        start = time.perf_counter()
+        self.model.train()
+        order = torch.randperm(len(self.samples), generator=self.generator)
+        total = 0.0
+        for number in range(self._batches):
+            self._set_rate(self.epoch * self._batches + number)
+            index = order[number * self.options.batch:(number + 1) * self.options.batch]
+            total += self._step(index)
+            if progress is not None:
+                progress((number + 1) / self._batches, total / (number + 1))
+        self.epoch += 1
+        self._average()
+        for layer in self._layers:
+            layer.refit()
+        self.model.eval()
+        return EpochReport(
+            self.epoch, self.options.epochs, total / self._batches,
+            None if self.held is None else accuracy(self.model, self.held),
+            time.perf_counter() - start)
+
+    def _average(self) -> None:
+        if self.epoch > self.options.average_from * self.options.epochs:
+            if self.average is None:
+                self.average = AveragedModel(self.model)
+            self.average.update_parameters(self.model)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done."""
+        return self.epoch >= self.options.epochs
+
+    def finish(self) -> bool:
+        """Settle the running statistics, and take the averaged weights if they are no worse.
+
+        Returns
+        -------
+        bool
+            Whether the model has the averaged weights now.
+        """
+        settle(self.model, self.samples.images)
+        if self.average is None or self.held is None:
+            return False
+        averaged = self.average.module
+        for layer in form_layers(averaged).values():
+            layer.constrain()
+            layer.refit()
+        settle(averaged, self.samples.images)
+        if accuracy(averaged, self.held) < accuracy(self.model, self.held):
+            return False
+        self.model.load_state_dict(averaged.state_dict())
+        return True
+
+
+def _optimiser(
+    model: nn.Module, options: TrainOptions, without: set[int],
+) -> torch.optim.Optimizer:
+    named = [(name, p) for name, p in model.named_parameters() if id(p) not in without]
+    decayed = [p for name, p in named if name.rpartition(".")[2] not in _UNDECAYED]
+    others = [p for name, p in named if name.rpartition(".")[2] in _UNDECAYED]
+    groups = [{"params": decayed, "weight_decay": options.weight_decay},
+              {"params": others, "weight_decay": 0.0}]
+    groups = [group for group in groups if group["params"]]
+    if options.optimiser == "sgd":
+        return torch.optim.SGD(groups, options.rate, momentum=0.9, nesterov=True)
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "radam": torch.optim.RAdam}
+    return kinds[options.optimiser](groups, options.rate)
 
 
 def train(
-    model: ResNet, images: Tensor, labels: Tensor, epochs: int, seed: int,
+    model: nn.Module, images: Tensor, labels: Tensor, epochs: int, seed: int, *,
+    mirror: bool = True,
 ) -> None:
-    """Train in place with SGD, one warm-up and a cosine decay of the learning rate.
+    """Train in place with the standard options, and print each epoch's loss.
 
     Parameters
     ----------
     images : float32 tensor, (B, C, H, W)
     labels : int64 tensor, (B,)
     """
-    generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.SGD(model.parameters(), lr=_PEAK_RATE, momentum=0.9, nesterov=True,
-                                weight_decay=_WEIGHT_DECAY)
-    batches = len(images) // _BATCH
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, _PEAK_RATE, total_steps=epochs * batches, pct_start=0.2)
-    model.train()
-    for epoch in range(epochs):
-        order = torch.randperm(len(images), generator=generator)
-        total = 0.0
-        for index in order[:batches * _BATCH].split(_BATCH):
-            optimiser.zero_grad()
-            logits = model(_augment(images[index], generator))
-            loss = nn.functional.cross_entropy(logits, labels[index])
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            total += loss.item()
-        print(f"epoch {epoch + 1} of {epochs}: loss {total / batches:.3f}", flush=True)
-    model.eval()
-
-
-def _main() -> None:
-    parser = argparse.ArgumentParser(description="Train a network on Fashion-MNIST.")
-    parser.add_argument("network", choices=CHECKPOINTS)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the four IDX files")
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent,
-                        help="folder to write to (default: the package)")
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    torch.manual_seed(options.seed)
-    torch.set_num_threads(1)
-    images, labels = read_split(options.data, "train")
-    test, test_labels = read_split(options.data, "t10k")
-    model = build_network(options.network)
-    train(model, normalise(images), torch.from_numpy(labels).long(), options.epochs, options.seed)
-    correct = float_accuracy(model, normalise(test), torch.from_numpy(test_labels).long())
-    print(f"test accuracy {correct:.4f}")
-    np.savez_compressed(options.output / CHECKPOINTS[options.network], **{
-        name: value.numpy() for name, value in model.state_dict().items()})
-    np.savez_compressed(
-        options.output / IMAGES, test=test[:_SAMPLES], labels=test_labels[:_SAMPLES],
-        calibration=images[:_CALIBRATION])
-
-
-if __name__ == "__main__":
-    _main()
+    trainer = Trainer(model, Samples(images, labels), None,
+                      TrainOptions(epochs=epochs, seed=seed, mirror=mirror))
+    while not trainer.finished:
+        report = trainer.run_epoch()
+        print(f"epoch {report.epoch} of {epochs}: loss {report.loss:.3f}", flush=True)
+    trainer.finish()

@@ -4,14 +4,15 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from smartdeal.golden.formats import ACT_BITS
 from smartdeal.hw.activation import ActivationBuffer
 from smartdeal.hw.array import ProcessingArray
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.control import ProgramControl
+from smartdeal.hw.fetch import FetchEngine
 from smartdeal.hw.isa import LayerFlag, SectionKind
 from smartdeal.hw.issue import StepIssue
 from smartdeal.hw.loader import LOADED_KINDS, Loader
+from smartdeal.hw.memoryport import MemoryPort, MemoryPortInterface
 from smartdeal.hw.mover import Mover
 from smartdeal.hw.reader import Reader
 from smartdeal.hw.readout import ReadOutPipeline
@@ -40,6 +41,8 @@ class Accelerator(wiring.Component):
         Done or error, if enabled.
     reading : Out(1)
         The store stream has words to deliver.
+    memory : Out(MemoryPort(host_bits))
+        The program's own transfers; only with ``config.memory``.
     """
 
     bus:       RegisterBusInterface
@@ -47,6 +50,7 @@ class Accelerator(wiring.Component):
     store:     stream.Interface
     interrupt: Signal
     reading:   Signal
+    memory:    MemoryPortInterface
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
@@ -56,6 +60,7 @@ class Accelerator(wiring.Component):
             "store":     Out(stream.Signature(config.host_bits)),
             "interrupt": Out(1),
             "reading":   Out(1),
+            **({"memory": Out(MemoryPort(host_bits=config.host_bits))} if config.memory else {}),
         })
 
     def elaborate(self, platform):
@@ -69,10 +74,12 @@ class Accelerator(wiring.Component):
         m.submodules.activations = buffer  = ActivationBuffer(config)
         m.submodules.array       = array   = ProcessingArray(config)
 
-        self._host(m, control, issue, sequence, buffer, readout)
+        reader, loader = self._host(m, control, issue, sequence, buffer, readout)
         self._plan(m, control.instruction, issue, sequence, readout)
+        written = readout.write_mask.any()
         if config.move:
-            self._mover(m, control, issue, buffer, readout)
+            mover = self._mover(m, control, issue, buffer, readout)
+            written |= mover.write_mask.any()
         else:
             m.d.sync += control.activation_error.eq(issue.activation_error | readout.store_error)
 
@@ -110,6 +117,18 @@ class Accelerator(wiring.Component):
             control.step_error.eq(issue.step_error),
             control.table_error.eq(readout.table_error),
         ]
+        tables = {
+            SectionKind.PROGRAM:  control.program_write,
+            SectionKind.STEPS:    issue.step_write,
+            SectionKind.CHANNELS: readout.channel_write,
+            SectionKind.BASIS:    readout.basis_write,
+        }
+        self._fill(m, loader, tables, buffer)
+        if config.memory:
+            m.submodules.fetch = fetch = FetchEngine(config)
+            m.d.comb += fetch.activations_busy.eq(written)
+            self._fill(m, fetch, tables, buffer)
+            self._memory(m, fetch, control, issue, readout, reader)
         if config.max_pool:
             m.d.comb += array.maximum.eq((control.instruction.flags & LayerFlag.MAX_POOL) != 0)
         return m
@@ -161,6 +180,7 @@ class Accelerator(wiring.Component):
                 buffer.write_mask.eq(mover.write_mask),
                 buffer.write_data.eq(mover.write_data),
             ]
+        return mover
 
     def _host(self, m, control, issue, sequence, buffer, readout):
         """Connect registers, loader and reader."""
@@ -202,29 +222,61 @@ class Accelerator(wiring.Component):
             registers.stall_residual.eq(sequence.fetch),
             registers.move.eq(control.move_active),
         ]
-        tables = {
-            SectionKind.PROGRAM:  control.program_write,
-            SectionKind.STEPS:    issue.step_write,
-            SectionKind.CHANNELS: readout.channel_write,
-            SectionKind.BASIS:    readout.basis_write,
-        }
-        for kind, port in tables.items():
-            m.d.comb += [
-                port.en.eq(loader.write[LOADED_KINDS.index(kind)]),
-                port.addr.eq(loader.address),
-                port.data.eq(loader.unit_of(kind)),
-            ]
+        if config.memory:
+            m.d.comb += registers.stall_memory.eq(control.waiting_memory | issue.waiting_memory)
         # The activation buffer's one write port: the host's while nothing runs.
-        loaded = loader.unit_of(SectionKind.ACTIVATIONS)
         m.d.comb += [
             buffer.write_word.eq(readout.write_word),
             buffer.write_mask.eq(readout.write_mask),
             buffer.write_data.eq(readout.write_data),
         ]
-        with m.If(loader.write[LOADED_KINDS.index(SectionKind.ACTIVATIONS)]):
+        return reader, loader
+
+    def _fill(self, m, source, tables, buffer):
+        """Let loader or fetch engine write the memories, in cycles in which nobody else does."""
+        for kind, port in tables.items():
+            with m.If(source.write[LOADED_KINDS.index(kind)]):
+                m.d.comb += [
+                    port.en.eq(1),
+                    port.addr.eq(source.address),
+                    port.data.eq(source.unit_of(kind)),
+                ]
+        with m.If(source.write[LOADED_KINDS.index(SectionKind.ACTIVATIONS)]):
             m.d.comb += [
-                buffer.write_word.eq(loader.address),
+                buffer.write_word.eq(source.address),
                 buffer.write_mask.eq(-1),
-                buffer.write_data.eq(loaded),
+                buffer.write_data.eq(source.unit_of(SectionKind.ACTIVATIONS)),
             ]
-        assert loaded.shape().width == ACT_BITS * config.cols
+
+    def _memory(self, m, fetch, control, issue, readout, reader):
+        """Connect what a program transfers by itself."""
+        port = self.memory
+        wiring.connect(m, control=control.load, fetch=fetch.load)
+        wiring.connect(m, fetch=fetch.request, memory=wiring.flipped(port.fetch_request))
+        wiring.connect(m, memory=wiring.flipped(port.fetch), fetch=fetch.i)
+        m.d.comb += [
+            fetch.cancel.eq(control.cancel),
+            fetch.size.eq(port.size),
+            reader.spill_reserve.eq(issue.reserve),
+            reader.spill_count.eq(issue.unit.channels),
+            reader.spill.eq(readout.spill),
+            reader.spill_word.eq(readout.write_data),
+            reader.spill_cancel.eq(control.cancel),
+            issue.room.eq(reader.room),
+            issue.plan.external.eq((control.instruction.flags & LayerFlag.EXTERNAL) != 0),
+            readout.external_mode.eq((control.instruction.flags & LayerFlag.EXTERNAL) != 0),
+            control.unfinished.eq(fetch.unfinished),
+            control.spill_sending.eq(~reader.empty | port.spill_sending),
+            control.spill_busy.eq(~reader.empty | port.spill_busy),
+            control.transfers_busy.eq((fetch.unfinished != 0) | port.fetch_busy
+                                      | control.spill_busy),
+            control.size.eq(port.size),
+            control.outside_region.eq(fetch.outside_region),
+            control.outside_memory.eq(fetch.outside_memory),
+            control.fetch_failed.eq(port.fetch_failed),
+            control.spill_failed.eq(port.spill_failed),
+            port.spill_start.eq(control.spill_start),
+            port.spill_range.eq(control.spill_range),
+            port.cancel.eq(control.cancel),
+            port.running.eq(control.busy),
+        ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
-from smartdeal.golden.formats import BASIS_SIZE, CoefficientFormat
+from smartdeal.golden.formats import ACT_BITS, BASIS_SIZE, CoefficientFormat
 
 __all__ = ["DRAIN_TARGET_CYCLES", "AcceleratorConfig", "ConfigError"]
 
@@ -64,11 +64,12 @@ class AcceleratorConfig:
         Depths of the requantisation table, the basis memory and the instruction memory.
     host_bits : int
         Width of the load and store streams: 32, 64, 128 or 256.
-    basis, max_pool, residual, reduce, move : bool
+    basis, max_pool, residual, reduce, move, memory : bool
         Features. What is off is left out of the hardware, and a program that needs it is refused.
         ``basis`` is on unless said otherwise where there are three rows or more.
         ``reduce`` adds up an output map (global average pooling); ``move`` lays tensors out anew,
-        for networks that stay in the activation buffer.
+        for networks that stay in the activation buffer; ``memory`` lets a program load from system
+        memory and store to it while it computes.
 
     Raises
     ------
@@ -94,6 +95,7 @@ class AcceleratorConfig:
     residual: bool = True
     reduce: bool = True
     move: bool = True
+    memory: bool = False
 
     def __post_init__(self) -> None:
         for name, (low, high, meaning) in _RANGES.items():
@@ -106,7 +108,7 @@ class AcceleratorConfig:
         # Resolve the choices here, so that equal hardware compares and fingerprints equal.
         if self.basis is None:
             object.__setattr__(self, "basis", self.rows >= BASIS_SIZE)
-        for name in ("basis", "max_pool", "residual", "reduce", "move"):
+        for name in ("basis", "max_pool", "residual", "reduce", "move", "memory"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} must be true or false, not {getattr(self, name)!r}")
         if self.basis and self.rows < BASIS_SIZE:
@@ -120,15 +122,30 @@ class AcceleratorConfig:
             divisors = [d for d in range(1, self.cols + 1) if self.cols % d == 0]
             raise ConfigError(f"drain_lanes must divide cols = {self.cols} "
                               f"(one of {divisors}), not {self.drain_lanes!r}")
+        if self.memory:
+            self._check_memory()
         if self.activation_words < 16:
             raise ConfigError(f"activation_words must be at least 16, not "
                               f"{self.activation_words!r}")
 
+    def _check_memory(self) -> None:
+        """Refuse sizes at which words from system memory could not be written at any time."""
+        if self.chunks < 2:
+            raise ConfigError(f"drain_lanes must be at most cols / 2 = {self.cols // 2} with the "
+                              f"feature memory, not {self.drain_lanes!r}: words from system memory "
+                              "are written between those of the read-out")
+        if ACT_BITS * self.cols <= self.host_bits:
+            raise ConfigError(f"host_bits must be less than the {ACT_BITS * self.cols} bits of a "
+                              f"word of {self.cols} columns with the feature memory, not "
+                              f"{self.host_bits!r}")
+
     def _chosen_lanes(self) -> int:
-        for lanes in range(1, self.cols):
-            if self.cols % lanes == 0 and self.rows * self.cols // lanes <= DRAIN_TARGET_CYCLES:
-                return lanes
-        return self.cols
+        divisors = [lanes for lanes in range(1, self.cols + 1) if self.cols % lanes == 0]
+        if self.memory:
+            divisors.pop()
+        enough = [lanes for lanes in divisors
+                  if self.rows * self.cols // lanes <= DRAIN_TARGET_CYCLES]
+        return (enough or divisors[-1:])[0]
 
     # Derived values: what more than one room needs.
 
@@ -151,6 +168,11 @@ class AcceleratorConfig:
     def activation_bytes(self) -> int:
         """Size of the activation buffer in bytes."""
         return self.activation_words * self.cols
+
+    @property
+    def spill_words(self) -> int:
+        """Depth of the queue of words that go to system memory: two whole units of work."""
+        return 2 * self.rows
 
     @property
     def fingerprint(self) -> int:
@@ -197,6 +219,8 @@ class AcceleratorConfig:
         gone = set(changes)
         if {"rows", "cols"} & changes.keys():
             gone |= {"drain_lanes", "activation_words"}
+        if "memory" in changes:
+            gone.add("drain_lanes")
         rows = values.get("rows", cls.rows)
         off_by_choice = (values.get("basis") is False
                          and not (isinstance(rows, int) and rows < BASIS_SIZE))

@@ -1,30 +1,34 @@
 """Program control: fetch, check and run instructions; stop on errors."""
 
 from amaranth import *
-from amaranth.lib import data, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.decode import InstructionCheck, instruction_layout, load_layout
 from smartdeal.hw.isa import (
-    INSTRUCTION,
+    ERROR_BITS,
     INSTRUCTION_WORDS,
-    MOVE_INSTRUCTION,
+    JUMP_INSTRUCTION,
+    LOAD_QUEUE,
+    WAIT_INSTRUCTION,
     ErrorCode,
     LayerFlag,
-    MoveFlag,
     Opcode,
+    SectionKind,
+    WaitFlag,
+    section_format,
 )
 from smartdeal.hw.layouts import layout_of
+from smartdeal.hw.memoryport import request_layout
 from smartdeal.hw.table import TableInterface, TablePort
 from smartdeal.hw.timing import FLUSH_CYCLES
 
-__all__ = ["ERROR_BITS", "ProgramControl", "instruction_layout"]
+__all__ = ["ProgramControl"]
 
-#: Bits of an error code.
-ERROR_BITS = max(ErrorCode).bit_length()
-
-instruction_layout = layout_of(INSTRUCTION)
+wait_layout = layout_of(WAIT_INSTRUCTION)
+jump_layout = layout_of(JUMP_INSTRUCTION)
 
 
 class ProgramControl(wiring.Component):
@@ -62,6 +66,27 @@ class ProgramControl(wiring.Component):
         Pulse: run the MOVE in ``instruction``.
     issue_active, readout_busy, move_active : In(1)
     step_error, activation_error, table_error : In(1)
+
+    Only with ``config.memory``:
+
+    load : Out(stream.Signature(load_layout))
+        To the fetch engine.
+    unfinished : In(range(LOAD_QUEUE + 1))
+        Of its LOADs.
+    spill_start : Out(1)
+        Pulse: an EXTERNAL layer begins, which writes ``spill_range``.
+    spill_range : Out(request_layout)
+    spill_sending, spill_busy : In(1)
+        Words of EXTERNAL layers are still in the queue or on their way; not all of them were
+        acknowledged.
+    transfers_busy : In(1)
+        Anything at all goes on between the core and system memory.
+    size : In(32)
+        Bytes of the region.
+    outside_region, outside_memory, fetch_failed, spill_failed : In(1)
+        Errors of transfers.
+    waiting_memory : Out(1)
+        The program waits for system memory.
     """
 
     program_write:    TableInterface
@@ -83,6 +108,19 @@ class ProgramControl(wiring.Component):
     step_error:       Signal
     activation_error: Signal
     table_error:      Signal
+    load:             stream.Interface
+    unfinished:       Signal
+    spill_start:      Signal
+    spill_range:      data.View
+    spill_sending:    Signal
+    spill_busy:       Signal
+    transfers_busy:   Signal
+    size:             Signal
+    outside_region:   Signal
+    outside_memory:   Signal
+    fetch_failed:     Signal
+    spill_failed:     Signal
+    waiting_memory:   Signal
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
@@ -106,12 +144,28 @@ class ProgramControl(wiring.Component):
             "step_error":       In(1),
             "activation_error": In(1),
             "table_error":      In(1),
+            **({
+                "load":           Out(stream.Signature(load_layout)),
+                "unfinished":     In(range(LOAD_QUEUE + 1)),
+                "spill_start":    Out(1),
+                "spill_range":    Out(request_layout),
+                "spill_sending":  In(1),
+                "spill_busy":     In(1),
+                "transfers_busy": In(1),
+                "size":           In(32),
+                "outside_region": In(1),
+                "outside_memory": In(1),
+                "fetch_failed":   In(1),
+                "spill_failed":   In(1),
+                "waiting_memory": Out(1),
+            } if config.memory else {}),
         })
 
     def elaborate(self, platform):
         m = Module()
         config = self.config
 
+        m.submodules.check = check = InstructionCheck(config)
         m.submodules.program = memory = Memory(shape=32, depth=config.program_words, init=[])
         write, read = memory.write_port(), memory.read_port()
         pointer = Signal.like(self.address)
@@ -121,11 +175,14 @@ class ProgramControl(wiring.Component):
             write.data.eq(self.program_write.data),
             read.addr.eq(pointer),
             read.en.eq(1),
+            check.instruction.eq(self.instruction),
         ]
 
         fetched = Signal(range(INSTRUCTION_WORDS + 1))
         opcode  = read.data[:8]
         wait    = Signal(range(max(FLUSH_CYCLES, config.drain_lanes + 1) + 1))
+        transfers_busy = self.transfers_busy if config.memory else Const(0)
+        outside = self._spill_range(m) if config.memory else Const(0)
 
         with m.FSM(name="control") as fsm:
             with m.State("IDLE"):
@@ -142,9 +199,26 @@ class ProgramControl(wiring.Component):
                     m.d.sync += self.instruction.eq(
                         Cat(self.instruction.as_value()[32:], read.data))
                 with m.If((fetched == 1) & (opcode == Opcode.END)):
-                    m.d.comb += self.done.eq(~self.abort)
+                    m.d.comb += self.done.eq(~self.abort & ~transfers_busy)
                     m.next = "IDLE"
-                with m.Elif((fetched == 1) & (opcode != Opcode.LAYER) & (opcode != Opcode.MOVE)):
+                    if config.memory:
+                        with m.If(transfers_busy):
+                            m.next = "END"
+                if config.memory:
+                    with m.Elif((fetched == 1) & (opcode == Opcode.WAIT)):
+                        m.d.sync += [pointer.eq(pointer), fetched.eq(0)]
+                        m.next = "WAIT"
+                    with m.Elif((fetched == 1) & (opcode == Opcode.JUMP)):
+                        target = data.View(jump_layout, read.data).address
+                        m.d.sync += [pointer.eq(target), fetched.eq(0)]
+                        with m.If(target >= config.program_words):
+                            self._fail(m, wait, ErrorCode.PROGRAM_RANGE)
+                else:
+                    with m.Elif((fetched == 1)
+                                & opcode.matches(Opcode.LOAD, Opcode.WAIT, Opcode.JUMP)):
+                        self._fail(m, wait, ErrorCode.FEATURE)
+                with m.Elif((fetched == 1)
+                            & ~opcode.matches(Opcode.LAYER, Opcode.MOVE, Opcode.LOAD)):
                     self._fail(m, wait, ErrorCode.OPCODE)
                 with m.Elif(fetched == INSTRUCTION_WORDS):
                     m.d.sync += pointer.eq(pointer)
@@ -155,23 +229,26 @@ class ProgramControl(wiring.Component):
 
             with m.State("CHECK"):
                 m.d.sync += [fetched.eq(0), wait.eq(config.drain_lanes)]
-                with m.If(self._field_wrong()):
+                with m.If(check.field_wrong):
                     self._fail(m, wait, ErrorCode.FIELD)
-                with m.Elif(self._feature_missing()):
+                with m.Elif(check.feature_missing):
                     self._fail(m, wait, ErrorCode.FEATURE)
                 with m.Elif(self.instruction.opcode == Opcode.MOVE):
                     m.d.comb += self.move.eq(1)
                     m.next = "MOVE"
+                if config.memory:
+                    with m.Elif(self.instruction.opcode == Opcode.LOAD):
+                        m.next = "LOAD"
                 with m.Else():
                     m.d.comb += self.prepare.eq(1)
                     m.next = "PREPARE"
                 self._watch_abort(m, wait)
 
             with m.State("PREPARE"):
-                m.d.sync += wait.eq(wait - 1)
-                with m.If(wait == 0):
-                    m.d.comb += self.run.eq(1)
-                    m.next = "RUN"
+                with m.If(wait != 0):
+                    m.d.sync += wait.eq(wait - 1)
+                with m.Else():
+                    self._begin(m, wait, outside)
                 self._watch_abort(m, wait)
 
             with m.State("RUN"):
@@ -198,10 +275,14 @@ class ProgramControl(wiring.Component):
             with m.State("STOP"):
                 # What is in the pipelines runs out; then the next program may come.
                 m.d.comb += self.cancel.eq(1)
-                m.d.sync += wait.eq(wait - 1)
-                with m.If(wait == 0):
+                with m.If(wait != 0):
+                    m.d.sync += wait.eq(wait - 1)
+                with m.Elif(~transfers_busy):
                     m.d.comb += self.failed.eq(1)
                     m.next = "IDLE"
+
+            if config.memory:
+                self._memory_states(m, wait)
 
         m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
         return m
@@ -219,53 +300,84 @@ class ProgramControl(wiring.Component):
             self._fail(m, wait, ErrorCode.TABLE_RANGE)
 
     def _watch_abort(self, m, wait):
+        """Stop for what goes on beside the program: a transfer's error, the host's wish."""
+        if self.config.memory:
+            with m.If(self.outside_region):
+                self._fail(m, wait, ErrorCode.MEMORY_RANGE)
+            with m.Elif(self.outside_memory):
+                self._fail(m, wait, ErrorCode.SECTION_RANGE)
+            with m.Elif(self.fetch_failed):
+                self._fail(m, wait, ErrorCode.MEMORY_READ)
+            with m.Elif(self.spill_failed):
+                self._fail(m, wait, ErrorCode.MEMORY_WRITE)
         with m.If(self.abort):
             self._fail(m, wait, ErrorCode.ABORTED)
 
-    def _field_wrong(self):
-        return Mux(self.instruction.opcode == Opcode.MOVE, self._move_wrong(), self._layer_wrong())
+    def _spill_range(self, m):
+        """Compute what an EXTERNAL layer writes; return whether it leaves the region.
 
-    def _move_wrong(self):
-        i = data.View(layout_of(MOVE_INSTRUCTION), self.instruction)
-        known = sum(int(flag) for flag in MoveFlag)
-        lanes = ("source", "source_row", "source_channel", "target", "target_row",
-                 "target_channel")
-        wrong = (
-            ((i.flags & ~known & 0xFF) != 0) | _both(i.flags, MoveFlag.FILL, MoveFlag.DECIMATE)
-            | (i.channels == 0) | (i.rows == 0) | (i.columns == 0)
-        )
-        for name in lanes:
-            wrong |= i[f"{name}_lane"] >= self.config.cols
-        for index in range(9):
-            wrong |= i[f"reserved_{index}"] != 0
-        return wrong
+        It settles in two cycles, fewer than the preparation of a layer takes.
+        """
+        i, config = self.instruction, self.config
+        beat_bytes = config.host_bits // 8
+        unit_bytes = section_format(SectionKind.ACTIVATIONS, config).unit_bytes(config.host_bits)
+        words = Signal(32)
+        end   = Signal(32 + 16)
+        m.d.sync += [
+            words.eq(i.tiles * i.channels),
+            end.eq(i.output_base + words * unit_bytes),
+        ]
+        m.d.comb += [
+            self.spill_range.offset.eq(i.output_base),
+            self.spill_range.beats.eq(words * (unit_bytes // beat_bytes)),
+        ]
+        return end > self.size
 
-    def _layer_wrong(self):
-        i = self.instruction
-        flags = i.flags
-        known = sum(int(flag) for flag in LayerFlag)
-        return (
-            (i.reserved_0 != 0) | (i.reserved_1 != 0) | (i.reserved_2 != 0)
-            | ((flags & ~known & 0xFF) != 0)
-            | _both(flags, LayerFlag.MAX_POOL, LayerFlag.BASIS)
-            | _both(flags, LayerFlag.REDUCE, LayerFlag.RESIDUAL)
-            | (i.slices == 0) | (i.slices > self.config.max_slices)
-            | (i.tiles == 0) | (i.channels == 0) | (i.pitch == 0)
-            | (i.width > i.pitch) | (i.column_step >= i.pitch) | (i.start_column >= i.pitch)
-            | (i.residual_lane >= self.config.cols)
-        )
+    def _begin(self, m, wait, outside):
+        """Take the first step of a layer, an EXTERNAL one when the range before it was sent."""
+        if not self.config.memory:
+            m.d.comb += self.run.eq(1)
+            m.next = "RUN"
+            return
+        external = (self.instruction.flags & LayerFlag.EXTERNAL) != 0
+        with m.If(external & self.spill_sending):
+            m.d.comb += self.waiting_memory.eq(1)
+        with m.Elif(external & outside):
+            self._fail(m, wait, ErrorCode.MEMORY_RANGE)
+        with m.Else():
+            m.d.comb += [self.run.eq(1), self.spill_start.eq(external)]
+            m.next = "RUN"
 
-    def _feature_missing(self):
-        present = {
-            LayerFlag.MAX_POOL: self.config.max_pool,
-            LayerFlag.BASIS:    self.config.basis,
-            LayerFlag.RESIDUAL: self.config.residual,
-            LayerFlag.REDUCE:   self.config.reduce,
-        }
-        missing = sum(int(flag) for flag, there in present.items() if not there)
-        is_move = self.instruction.opcode == Opcode.MOVE
-        return Mux(is_move, not self.config.move, (self.instruction.flags & missing) != 0)
+    def _memory_states(self, m, wait):
+        """LOAD, WAIT and END, as long as they wait."""
+        waiting = data.View(wait_layout, self.instruction.as_value()[-32:])
+        with m.State("LOAD"):
+            m.d.comb += [
+                self.load.valid.eq(1),
+                self.load.payload.as_value().eq(self.instruction.as_value()),
+                self.waiting_memory.eq(~self.load.ready),
+            ]
+            with m.If(self.load.ready):
+                m.next = "FETCH"
+            self._watch_abort(m, wait)
 
+        with m.State("WAIT"):
+            known = sum(int(flag) for flag in WaitFlag)
+            over = Signal()
+            m.d.comb += [
+                over.eq((self.unfinished > waiting.loads)
+                        | (((waiting.flags & WaitFlag.STORES) != 0) & self.spill_busy)),
+                self.waiting_memory.eq(over),
+            ]
+            with m.If(((waiting.flags & ~known & 0xFF) != 0) | (waiting.reserved != 0)):
+                self._fail(m, wait, ErrorCode.FIELD)
+            with m.Elif(~over):
+                m.next = "FETCH"
+            self._watch_abort(m, wait)
 
-def _both(flags, one, other):
-    return (flags & (one | other)) == (one | other)
+        with m.State("END"):
+            m.d.comb += self.waiting_memory.eq(1)
+            with m.If(~self.transfers_busy):
+                m.d.comb += [self.waiting_memory.eq(0), self.done.eq(~self.abort)]
+                m.next = "IDLE"
+            self._watch_abort(m, wait)

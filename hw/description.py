@@ -13,12 +13,17 @@ from smartdeal.hw.isa import (
     IMAGE_VERSION,
     INSTRUCTION,
     INSTRUCTION_WORDS,
+    JUMP_INSTRUCTION,
+    LOAD_INSTRUCTION,
+    LOAD_QUEUE,
     MOVE_INSTRUCTION,
+    WAIT_INSTRUCTION,
     ErrorCode,
     LayerFlag,
     MoveFlag,
     Opcode,
     SectionKind,
+    WaitFlag,
     section_capacity,
     section_format,
 )
@@ -61,12 +66,28 @@ _MEANINGS = {
     "store__ready": "beat of activation words taken by the host",
     "interrupt": "done or error, if enabled; until clear or the next start",
     "reading": "the store stream has words to deliver",
+    "memory__fetch_request__payload": "range of the region to read: first byte [31:0], beats",
+    "memory__fetch_request__valid": "range offered by the program",
+    "memory__fetch_request__ready": "range taken",
+    "memory__fetch__payload": "beat of a range that was asked for, in order",
+    "memory__fetch__valid": "beat offered",
+    "memory__fetch__ready": "beat taken by the program",
+    "memory__fetch_busy": "beats that were asked for are still to come",
+    "memory__fetch_failed": "pulse: a read failed",
+    "memory__spill_start": "pulse: beats to come on the store stream go to spill_range",
+    "memory__spill_range": "range of the region to write: first byte [31:0], beats",
+    "memory__spill_sending": "beats of the range are still to be taken",
+    "memory__spill_busy": "beats of the range are still to be acknowledged",
+    "memory__spill_failed": "pulse: a write failed",
+    "memory__size": "bytes of the region",
+    "memory__cancel": "end all transfers as soon as possible",
+    "memory__running": "a program runs",
 }
 
 #: AXI ports are described by their channel.
 _CHANNELS = {
     "control": "AXI4-Lite slave for the registers",
-    "memory": "AXI4 master for images and activation words",
+    "memory": "AXI4 master for images, activation words and a program's own transfers",
 }
 
 
@@ -76,7 +97,7 @@ def _top(config: AcceleratorConfig, interface: Interface) -> Accelerator | AxiSy
 
 def _meaning(port: str) -> str:
     group, _, signal = port.partition("__")
-    if group in _CHANNELS:
+    if port not in _MEANINGS and group in _CHANNELS:
         return f"{_CHANNELS[group]}: {signal.upper()}"
     return _MEANINGS[port]
 
@@ -145,6 +166,11 @@ def describe(
             "fields": _fields(INSTRUCTION),
             "move_flags": {flag.name: flag.value for flag in MoveFlag},
             "move_fields": _fields(MOVE_INSTRUCTION),
+            "load_queue": LOAD_QUEUE,
+            "load_fields": _fields(LOAD_INSTRUCTION),
+            "wait_flags": {flag.name: flag.value for flag in WaitFlag},
+            "wait_fields": _fields(WAIT_INSTRUCTION),
+            "jump_fields": _fields(JUMP_INSTRUCTION),
         },
     }
     if dma:

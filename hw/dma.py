@@ -97,7 +97,8 @@ class MemoryReader(wiring.Component):
     """Read a range of memory into a stream.
 
     Up to ``outstanding`` bursts are asked for ahead; the stream's back-pressure goes to RREADY.
-    After an error response nothing more is asked for, and what still comes is dropped.
+    After an error response nothing more is asked for, and what still comes is dropped. The next
+    range may be started as soon as the last burst of the one before was asked for (``ready``).
 
     Timing: the first address is sent in the cycle after ``start``; a beat passes in the cycle in
     which it comes.
@@ -112,6 +113,10 @@ class MemoryReader(wiring.Component):
     -------
     start, address, beats, cancel
         As for :class:`BurstPlanner`; ``cancel`` ends the transfer as soon as AXI allows.
+    hold : In(1)
+        Ask for no new burst.
+    ready : Out(1)
+        Nothing is left to be asked for.
     busy : Out(1)
     failed : Out(1)
         Pulse: an error response came.
@@ -124,6 +129,8 @@ class MemoryReader(wiring.Component):
     address: Signal
     beats:   Signal
     cancel:  Signal
+    hold:    Signal
+    ready:   Signal
     busy:    Signal
     failed:  Signal
     o:       stream.Interface
@@ -146,6 +153,8 @@ class MemoryReader(wiring.Component):
             "address": In(address_bits),
             "beats":   In(32),
             "cancel":  In(1),
+            "hold":    In(1),
+            "ready":   Out(1),
             "busy":    Out(1),
             "failed":  Out(1),
             "o":       Out(stream.Signature(data_bits)),
@@ -175,13 +184,13 @@ class MemoryReader(wiring.Component):
             planner.beats.eq(self.beats),
             self.araddr.eq(planner.burst_address),
             self.arlen.eq(planner.burst_length),
-            # Nothing new is asked for while the stream does not move: beats would park on the bus.
-            self.arvalid.eq(planner.valid & (waiting | (self.o.ready
+            self.arvalid.eq(planner.valid & (waiting | (~self.hold
                                                         & (underway != self.outstanding)))),
             asked.eq(self.arvalid & self.arready),
             planner.take.eq(asked),
             planner.cancel.eq((dropping | self.cancel) & ~(self.arvalid & ~self.arready)),
             ended.eq(self.rvalid & self.rready & self.rlast),
+            self.ready.eq(~planner.valid),
             self.busy.eq(planner.valid | (underway != 0)),
         ]
         m.d.sync += [
@@ -221,6 +230,8 @@ class MemoryWriter(wiring.Component):
     -------
     start, address, beats, cancel
         As for :class:`BurstPlanner`.
+    sending : Out(1)
+        Up to the last beat.
     busy : Out(1)
         Up to the last response.
     failed : Out(1)
@@ -234,6 +245,7 @@ class MemoryWriter(wiring.Component):
     address: Signal
     beats:   Signal
     cancel:  Signal
+    sending: Signal
     busy:    Signal
     failed:  Signal
     i:       stream.Interface
@@ -261,6 +273,7 @@ class MemoryWriter(wiring.Component):
             "address": In(address_bits),
             "beats":   In(32),
             "cancel":  In(1),
+            "sending": Out(1),
             "busy":    Out(1),
             "failed":  Out(1),
             "i":       In(stream.Signature(data_bits)),
@@ -306,7 +319,8 @@ class MemoryWriter(wiring.Component):
             self.bready.eq(1),
             self.failed.eq(self.bvalid & ((self.bresp == Response.SLVERR)
                                           | (self.bresp == Response.DECERR))),
-            self.busy.eq(planner.valid | (left != 0) | (underway != 0)),
+            self.sending.eq(planner.valid | (left != 0)),
+            self.busy.eq(self.sending | (underway != 0)),
         ]
         m.d.sync += [
             underway.eq(underway + begin - self.bvalid),

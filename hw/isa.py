@@ -19,9 +19,10 @@ from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.packing import Field, WordFormat
 
 __all__ = [
-    "ALIGN_BITS", "BLOCK_BYTES", "IMAGE_FLAG_PROGRAM", "IMAGE_MAGIC", "IMAGE_VERSION",
-    "INSTRUCTION", "INSTRUCTION_WORDS", "MAX_ALIGN", "MIN_STEPS", "MOVE_INSTRUCTION", "ErrorCode",
-    "LayerFlag", "MoveFlag", "Opcode", "SectionKind", "basis_format", "channel_format",
+    "ALIGN_BITS", "BLOCK_BYTES", "ERROR_BITS", "IMAGE_FLAG_PROGRAM", "IMAGE_MAGIC", "IMAGE_VERSION",
+    "INSTRUCTION", "INSTRUCTION_WORDS", "JUMP_INSTRUCTION", "LOAD_INSTRUCTION", "LOAD_QUEUE",
+    "MAX_ALIGN", "MIN_STEPS", "MOVE_INSTRUCTION", "WAIT_INSTRUCTION", "ErrorCode", "LayerFlag",
+    "MoveFlag", "Opcode", "SectionKind", "WaitFlag", "basis_format", "channel_format",
     "group_channels", "section_capacity", "section_format", "step_format",
 ]
 
@@ -37,14 +38,22 @@ MAX_ALIGN = (1 << ALIGN_BITS) - 1
 #: Steps of every unit of work (one group, tile and slice): the flag that announces the last step
 #: stands in the step before it. The compiler pads with empty steps.
 MIN_STEPS = 2
+#: LOAD instructions that may be unfinished; another one waits.
+LOAD_QUEUE = 8
 
 
 class Opcode(enum.IntEnum):
-    """Operations; END takes one word, the others ``INSTRUCTION_WORDS``."""
+    """Operations; END, WAIT and JUMP take one word, the others ``INSTRUCTION_WORDS``.
 
-    END = 0x01    #: stop, report done
+    LOAD, WAIT and JUMP need the configuration's feature ``memory``.
+    """
+
+    END = 0x01    #: wait for all transfers, stop, report done
     LAYER = 0x02  #: run one layer, or a part of one
     MOVE = 0x03   #: fill or copy a block of the activation buffer
+    LOAD = 0x04   #: begin to load from system memory
+    WAIT = 0x05   #: wait for transfers
+    JUMP = 0x06   #: go on at another address
 
 
 class LayerFlag(enum.IntFlag):
@@ -54,6 +63,7 @@ class LayerFlag(enum.IntFlag):
     BASIS = 2     #: three rows per filter; B is applied to the sums
     RESIDUAL = 4  #: add the residual operand
     REDUCE = 8    #: add up all valid positions; one output byte per channel
+    EXTERNAL = 16  #: output words go to system memory; feature ``memory``
 
 
 class MoveFlag(enum.IntFlag):
@@ -61,6 +71,12 @@ class MoveFlag(enum.IntFlag):
 
     FILL = 1      #: write ``value`` instead of bytes of the source
     DECIMATE = 2  #: take every second byte of the source
+
+
+class WaitFlag(enum.IntFlag):
+    """Modes of a WAIT instruction."""
+
+    STORES = 1  #: also wait until the memory has acknowledged all that was written
 
 
 class SectionKind(enum.IntEnum):
@@ -95,6 +111,13 @@ class ErrorCode(enum.IntEnum):
     TABLE_RANGE = 15       #: a channel or basis address outside its memory
     ABORTED = 16           #: stopped by the host
     BUSY = 17              #: start while a program runs; that program goes on
+    MEMORY_RANGE = 18      #: a transfer outside the program's region of system memory
+    MEMORY_READ = 19       #: system memory answered a LOAD with an error
+    MEMORY_WRITE = 20      #: system memory answered an EXTERNAL layer's output with an error
+
+
+#: Bits of an error code.
+ERROR_BITS = max(ErrorCode).bit_length()
 
 
 #: One LAYER instruction. Every field fits one 32-bit word of the instruction memory.
@@ -156,6 +179,37 @@ MOVE_INSTRUCTION = WordFormat("MOVE", (
     Field("reserved_8", 32),
 ))
 assert MOVE_INSTRUCTION.bits == INSTRUCTION.bits
+
+#: One LOAD instruction: ``runs`` runs of ``count`` units, each run contiguous in system memory.
+LOAD_INSTRUCTION = WordFormat("LOAD", (
+    Field("opcode", 8),
+    Field("kind", 8),             # SectionKind of the memory to fill
+    Field("runs", 16),            # ≥ 1
+    Field("count", 32),           # units of a run, ≥ 1
+    Field("offset", 32),          # byte of the region at which run 0 begins, whole beats
+    Field("memory_stride", 32),   # bytes from one run to the next in system memory, whole beats
+    Field("address", 32),         # local word of unit 0 of run 0
+    Field("run_stride", 32),      # local words from one run to the next
+    Field("inner", 32),           # units of a run before outer_stride counts, ≥ 1
+    Field("inner_stride", 32),    # local words from one unit to the next
+    Field("outer_stride", 32),    # local words from one block of `inner` units to the next
+    *(Field(f"reserved_{index}", 32) for index in range(7)),
+))
+assert LOAD_INSTRUCTION.bits == INSTRUCTION.bits
+
+#: WAIT: one word.
+WAIT_INSTRUCTION = WordFormat("WAIT", (
+    Field("opcode", 8),
+    Field("flags", 8),
+    Field("loads", 8),            # LOADs that may be unfinished
+    Field("reserved", 8),
+))
+
+#: JUMP: one word.
+JUMP_INSTRUCTION = WordFormat("JUMP", (
+    Field("opcode", 8),
+    Field("address", 24),         # word of the instruction memory
+))
 
 
 def group_channels(flags: LayerFlag, config: AcceleratorConfig) -> int:

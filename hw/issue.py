@@ -19,6 +19,7 @@ __all__ = ["StepIssue", "issue_layout"]
 issue_layout = data.StructLayout({
     "basis":         1,
     "max_pool":      1,
+    "external":      1,
     "slices":        8,
     "tiles":         16,
     "channels":      16,
@@ -66,6 +67,12 @@ class StepIssue(wiring.Component):
         An address was outside the weight buffer, the activation buffer.
     taken, waiting : Out(1)
         For the counters: a step was taken; a last step waited for the read-out.
+    room : In(1)
+        System memory's queue has room for a unit's words; only with ``config.memory``, as the rest.
+    reserve : Out(1)
+        A unit was finished whose ``unit.channels`` words will go there.
+    waiting_memory : Out(1)
+        A last step waited for ``room``.
     """
 
     plan:             data.View
@@ -92,6 +99,9 @@ class StepIssue(wiring.Component):
     activation_error: Signal
     taken:            Signal
     waiting:          Signal
+    room:             Signal
+    reserve:          Signal
+    waiting_memory:   Signal
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
@@ -121,6 +131,8 @@ class StepIssue(wiring.Component):
             "activation_error": Out(1),
             "taken":            Out(1),
             "waiting":          Out(1),
+            **({"room": In(1), "reserve": Out(1), "waiting_memory": Out(1)}
+               if config.memory else {}),
         })
 
     def elaborate(self, platform):
@@ -153,6 +165,14 @@ class StepIssue(wiring.Component):
         last_tile  = Signal()
         last_slice = Signal()
         last_group = Signal()
+        no_room    = Signal()
+        if config.memory:
+            m.d.comb += [
+                no_room.eq(self.active & ~outside & ~self.fetch & ~self.waiting & is_last
+                           & last_slice & plan.external & ~self.room),
+                self.waiting_memory.eq(no_room),
+                self.reserve.eq(self.unit_valid & last_slice & plan.external),
+            ]
         m.d.comb += [
             capacity.eq(Mux(plan.max_pool, 1, Mux(plan.basis, config.filters_per_group,
                                                   config.rows))),
@@ -163,7 +183,7 @@ class StepIssue(wiring.Component):
             self.step_error.eq(self.active & outside),
             self.waiting.eq(self.active & ~outside & ~self.fetch & is_last
                             & self.readout_busy & ~self.readout_ending),
-            self.taken.eq(self.active & ~outside & ~self.fetch & ~self.waiting),
+            self.taken.eq(self.active & ~outside & ~self.fetch & ~self.waiting & ~no_room),
             self.unit_valid.eq(self.taken & is_last),
             self.unit.channels.eq(Mux(last_group, remaining, capacity)),
             self.unit.tile.eq(tile),

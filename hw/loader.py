@@ -5,10 +5,10 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.hw.control import ERROR_BITS
 from smartdeal.hw.crc import Crc32
 from smartdeal.hw.isa import (
     BLOCK_BYTES,
+    ERROR_BITS,
     IMAGE_FLAG_PROGRAM,
     IMAGE_MAGIC,
     IMAGE_VERSION,

@@ -94,6 +94,17 @@ class WordFormat:
             raise TypeError(f"{self.name} has no field {next(iter(values))!r}")
         return np.packbits(bits, axis=1, bitorder="little").tobytes()
 
+    def unpack_word(self, word: int) -> dict[str, int]:
+        """Unpack one word of scalar fields, given as a number."""
+        result: dict[str, int] = {}
+        for field in self.fields:
+            value = word & (1 << field.bits) - 1
+            if field.signed:
+                value -= (value >> field.bits - 1) << field.bits
+            result[field.name] = value
+            word >>= field.bits
+        return result
+
     def unpack(self, data: bytes, host_bits: int) -> dict[str, NDArray[np.int64]]:
         """Unpack units as :meth:`pack` wrote them; scalar fields come as (words,)."""
         unit = self.unit_bytes(host_bits)

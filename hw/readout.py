@@ -49,7 +49,12 @@ class ReadOutPipeline(wiring.Component):
     basis_write, channel_write : In
         Write ports of the tables.
     write_word, write_mask, write_data : Out
-        To the activation buffer.
+        To the activation buffer; with ``config.memory`` whole words, so that others may write
+        between them.
+    external_mode : In(1)
+        Words go to ``spill`` instead of the activation buffer; only with ``config.memory``.
+    spill : Out(1)
+        ``write_data`` is a word for system memory.
     table_error, store_error : Out(1)
         A command's address was outside its memory; nothing was stored.
     """
@@ -69,6 +74,8 @@ class ReadOutPipeline(wiring.Component):
     write_word:    Signal
     write_mask:    Signal
     write_data:    data.View
+    external_mode: Signal
+    spill:         Signal
     table_error:   Signal
     store_error:   Signal
 
@@ -92,6 +99,7 @@ class ReadOutPipeline(wiring.Component):
             "write_word":    Out(range(config.activation_words)),
             "write_mask":    Out(cols),
             "write_data":    Out(data.ArrayLayout(signed(ACT_BITS), cols)),
+            **({"external_mode": In(1), "spill": Out(1)} if config.memory else {}),
             "table_error":   Out(1),
             "store_error":   Out(1),
         })
@@ -101,13 +109,21 @@ class ReadOutPipeline(wiring.Component):
         self.lanes_at   = self.results_at + ProcessingArray.READ_LATENCY
         self.sums_at    = self.lanes_at + (BasisStage.LATENCY if config.basis else 0)
         self.totals_at  = self.sums_at + SumStage.LATENCY
-        self.bytes_at   = self.totals_at + RequantiseLane.LATENCY
+        self.bytes_at   = self.bytes_latency(config)
+        assert self.bytes_at == self.totals_at + RequantiseLane.LATENCY
         assert self.latency <= FLUSH_CYCLES
 
     @property
     def latency(self) -> int:
         """Cycles from a command to its bytes in the activation buffer."""
         return self.bytes_at + 1
+
+    @staticmethod
+    def bytes_latency(config: AcceleratorConfig) -> int:
+        """Return the cycles from a command to its bytes at ``write_data``."""
+        return (1 + ActivationBuffer.READ_LATENCY + ProcessingArray.READ_LATENCY
+                + (BasisStage.LATENCY if config.basis else 0) + SumStage.LATENCY
+                + RequantiseLane.LATENCY)
 
     def elaborate(self, platform):
         m = Module()
@@ -235,17 +251,22 @@ class ReadOutPipeline(wiring.Component):
         config = self.config
         place = delayed("store", self.bytes_at, "emit", "last_sum", "chunk", "in_image",
                         "store_word")
-        store = Signal()
+        store    = Signal()
+        external = self.external_mode if config.memory else Const(0)
         m.d.comb += [
             store.eq(place.emit & place.last_sum),
-            self.store_error.eq(store & (place.store_word >= config.activation_words)),
+            self.store_error.eq(store & ~external
+                                & (place.store_word >= config.activation_words)),
             self.write_word.eq(place.store_word),
         ]
-        # The same bytes for every chunk of the word; the mask says which chunk is meant.
         lanes = Signal(data.ArrayLayout(signed(ACT_BITS), config.drain_lanes))
         for lane in range(config.drain_lanes):
             m.d.comb += lanes[lane].eq(Mux(self.reduce_mode | place.in_image[lane], results[lane],
                                            self.limits.zp_out))
+        if config.memory:
+            self._store_words(m, store, place.chunk == config.chunks - 1, lanes, external)
+            return
+        # The same bytes for every chunk of the word; the mask says which chunk is meant.
         m.d.comb += self.write_data.eq(lanes.as_value().replicate(config.chunks))
         with m.If(store & ~self.store_error):
             with m.If(self.reduce_mode):
@@ -254,3 +275,16 @@ class ReadOutPipeline(wiring.Component):
                 chunk_mask = (1 << config.drain_lanes) - 1
                 m.d.comb += self.write_mask.eq(
                     Const(chunk_mask, config.cols) << place.chunk * config.drain_lanes)
+
+    def _store_words(self, m, store, last_chunk, lanes, external):
+        """Collect the chunks of a word, and write it with the last one."""
+        collected = Signal(ACT_BITS * (self.config.cols - self.config.drain_lanes))
+        with m.If(store):
+            m.d.sync += collected.eq(Cat(collected[len(lanes.as_value()):], lanes))
+        m.d.comb += self.write_data.eq(Cat(collected, lanes))
+        with m.If(self.reduce_mode):  # the one byte of a reduced map
+            m.d.comb += self.write_data.eq(lanes)
+        with m.If(store & last_chunk):
+            m.d.comb += self.spill.eq(external)
+            with m.If(~self.store_error & ~external):
+                m.d.comb += self.write_mask.eq(Mux(self.reduce_mode, 1, -1))

@@ -5,8 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.hw.control import ERROR_BITS
-from smartdeal.hw.isa import ErrorCode
+from smartdeal.hw.isa import ERROR_BITS, ErrorCode
 from smartdeal.hw.registers import (
     COUNTER_BITS,
     HARDWARE_ID,
@@ -83,7 +82,7 @@ class RegisterFile(wiring.Component):
     load_failed, load_error : In
     program_valid, loading, reading : In(1)
     instruction : In(32)
-    busy_step, stall_drain, stall_residual, move : In(1)
+    busy_step, stall_drain, stall_residual, move, stall_memory : In(1)
         What the array did in this cycle.
     interrupt : Out(1)
     """
@@ -108,6 +107,7 @@ class RegisterFile(wiring.Component):
     stall_drain:    Signal
     stall_residual: Signal
     move:           Signal
+    stall_memory:   Signal
     interrupt:      Signal
 
     def __init__(self, config: AcceleratorConfig):
@@ -133,6 +133,7 @@ class RegisterFile(wiring.Component):
             "stall_drain":    In(1),
             "stall_residual": In(1),
             "move":           In(1),
+            "stall_memory":   In(1),
             "interrupt":      Out(1),
         })
 
@@ -225,7 +226,8 @@ class RegisterFile(wiring.Component):
 
     def _counters(self, m):
         """Count cycles of the running program by what they were spent on."""
-        overhead = ~(self.busy_step | self.stall_drain | self.stall_residual | self.move)
+        overhead = ~(self.busy_step | self.stall_drain | self.stall_residual | self.move
+                     | self.stall_memory)
         events = {
             Register.CYCLES:         1,
             Register.BUSY:           self.busy_step,
@@ -233,6 +235,7 @@ class RegisterFile(wiring.Component):
             Register.STALL_RESIDUAL: self.stall_residual,
             Register.OVERHEAD:       overhead,
             Register.MOVE:           self.move,
+            Register.STALL_MEMORY:   self.stall_memory,
         }
         counters = {}
         for register, event in events.items():

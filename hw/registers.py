@@ -34,6 +34,7 @@ class Register(enum.IntEnum):
     STALL_RESIDUAL = 0x58  #: r: cycles in which a residual operand was fetched instead of a step
     OVERHEAD       = 0x60  #: r: all other cycles: decode, pipeline fill and flush
     MOVE           = 0x68  #: r: cycles in which a MOVE instruction read or filled
+    STALL_MEMORY   = 0x70  #: r: cycles in which the program waited for system memory
 
 
 class Control(enum.IntFlag):
@@ -65,6 +66,9 @@ class DmaRegister(enum.IntEnum):
     DMA_STATUS         = 0x94  #: r: DmaStatus bits
     DMA_ERROR          = 0x98  #: r: DmaError of the last failure
     DMA_INTERRUPT      = 0x9C  #: rw: bit 0 enables the interrupt when a transfer ends
+    MEMORY_BASE        = 0xA0  #: rw: where the program's region of system memory begins, 31:0
+    MEMORY_BASE_HIGH   = 0xA4  #: rw: bits 63:32
+    MEMORY_BYTES       = 0xA8  #: rw: bytes of that region; a program reaches nothing else
 
 
 class DmaStatus(enum.IntFlag):
@@ -115,6 +119,7 @@ _ACCESS = {
     Register.STALL_RESIDUAL: ("r", "cycles that fetched a residual operand instead of a step"),
     Register.OVERHEAD: ("r", "all other cycles of a program"),
     Register.MOVE: ("r", "cycles in which a MOVE instruction read or filled"),
+    Register.STALL_MEMORY: ("r", "cycles in which the program waited for system memory"),
 }
 
 _DMA_ACCESS = {
@@ -126,11 +131,14 @@ _DMA_ACCESS = {
     DmaRegister.DMA_STATUS: ("r", "loading [0], storing [1], load done [2], store done [3]"),
     DmaRegister.DMA_ERROR: ("r", "error code of the last failed transfer"),
     DmaRegister.DMA_INTERRUPT: ("rw", "interrupt enable for the end of a transfer [0]"),
+    DmaRegister.MEMORY_BASE: ("rw", "program's region of system memory, first byte [31:0]"),
+    DmaRegister.MEMORY_BASE_HIGH: ("rw", "program's region of system memory, first byte [63:32]"),
+    DmaRegister.MEMORY_BYTES: ("rw", "program's region of system memory, bytes"),
 }
 
 #: Counters take two words, low first.
 COUNTERS = (Register.CYCLES, Register.BUSY, Register.STALL_DRAIN, Register.STALL_RESIDUAL,
-            Register.OVERHEAD, Register.MOVE)
+            Register.OVERHEAD, Register.MOVE, Register.STALL_MEMORY)
 COUNTER_BITS = 48
 
 

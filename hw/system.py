@@ -21,6 +21,13 @@ class DmaRegisterFile(wiring.Component):
 
     A write of READ_COUNT, which makes the accelerator send words, starts the store here.
 
+    Parameters
+    ----------
+    beat_bytes, address_bits : int
+    memory : bool
+        Whether programs use the DMA too: then the host's transfers and a program exclude each
+        other, and whichever comes second is refused with BUSY.
+
     Members
     -------
     host : In(RegisterBus)
@@ -31,6 +38,10 @@ class DmaRegisterFile(wiring.Component):
     loading, storing : In(1)
     load_failed, store_failed : In(1)
     interrupt : Out(1)
+    running : In(1)
+        A program runs; only with ``memory``, as the rest.
+    memory_base : Out(64)
+    memory_bytes : Out(32)
     """
 
     host:          RegisterBusInterface
@@ -46,10 +57,14 @@ class DmaRegisterFile(wiring.Component):
     load_failed:   Signal
     store_failed:  Signal
     interrupt:     Signal
+    running:       Signal
+    memory_base:   Signal
+    memory_bytes:  Signal
 
-    def __init__(self, *, beat_bytes: int, address_bits: int):
+    def __init__(self, *, beat_bytes: int, address_bits: int, memory: bool):
         self.beat_bytes   = beat_bytes
         self.address_bits = address_bits
+        self.memory       = memory
         super().__init__({
             "host":          In(RegisterBus()),
             "core":          Out(RegisterBus()),
@@ -64,6 +79,11 @@ class DmaRegisterFile(wiring.Component):
             "load_failed":   In(1),
             "store_failed":  In(1),
             "interrupt":     Out(1),
+            **({
+                "running":      In(1),
+                "memory_base":  Out(64),
+                "memory_bytes": Out(32),
+            } if memory else {}),
         })
 
     def elaborate(self, platform):
@@ -93,46 +113,63 @@ class DmaRegisterFile(wiring.Component):
         cut_off     = Signal()
         status = Cat(self.loading, self.storing, load_done, store_done)
         assert len(status) == max(DmaStatus).bit_length()
+        writable = {
+            DmaRegister.LOAD_ADDRESS:       self.load_address[:32],
+            DmaRegister.LOAD_ADDRESS_HIGH:  self.load_address[32:],
+            DmaRegister.STORE_ADDRESS:      self.store_address[:32],
+            DmaRegister.STORE_ADDRESS_HIGH: self.store_address[32:],
+            DmaRegister.DMA_INTERRUPT:      enable,
+        }
+        if self.memory:
+            writable |= {
+                DmaRegister.MEMORY_BASE:      self.memory_base[:32],
+                DmaRegister.MEMORY_BASE_HIGH: self.memory_base[32:],
+                DmaRegister.MEMORY_BYTES:     self.memory_bytes,
+            }
         with m.Switch(host.address):
             for register, value in {
-                DmaRegister.LOAD_ADDRESS:       self.load_address[:32],
-                DmaRegister.LOAD_ADDRESS_HIGH:  self.load_address[32:],
-                DmaRegister.LOAD_BYTES:         self.load_bytes,
-                DmaRegister.STORE_ADDRESS:      self.store_address[:32],
-                DmaRegister.STORE_ADDRESS_HIGH: self.store_address[32:],
-                DmaRegister.DMA_STATUS:         status,
-                DmaRegister.DMA_ERROR:          error,
-                DmaRegister.DMA_INTERRUPT:      enable,
+                **writable,
+                DmaRegister.LOAD_BYTES: self.load_bytes,
+                DmaRegister.DMA_STATUS: status,
+                DmaRegister.DMA_ERROR:  error,
             }.items():
                 with m.Case(int(register)):
                     m.d.sync += data.eq(value)
             with m.Default():
                 m.d.sync += data.eq(0)
 
-        # A store that cannot be started must not make the accelerator send words.
-        misplaced = Signal()
+        # A store that cannot be started must not make the accelerator send words, nor a program
+        # begin that would wait for a bus which waits for the program's end.
+        misplaced  = Signal()
+        occupied   = Signal()  # a program uses the bus
+        wrong_time = Signal()
+        wrong_base = Signal()
+        if self.memory:
+            self._check_start(m, wrong_time, wrong_base)
+            m.d.comb += occupied.eq(self.running)
         m.d.comb += [
             misplaced.eq(self._misplaced(self.store_address, host.write_data)),
-            refused.eq(host.write & (host.address == int(Register.READ_COUNT))
-                       & (self.storing | misplaced)),
+            refused.eq(wrong_time | wrong_base
+                       | (host.write & (host.address == int(Register.READ_COUNT))
+                          & (self.storing | occupied | misplaced))),
         ]
         write = host.valid & host.ready & host.write
         with m.If(write):
+            with m.If(wrong_time):
+                m.d.sync += error.eq(DmaError.BUSY)
+            with m.Elif(wrong_base):
+                m.d.sync += error.eq(DmaError.ADDRESS)
             with m.Switch(host.address):
-                with m.Case(int(DmaRegister.LOAD_ADDRESS)):
-                    m.d.sync += self.load_address[:32].eq(host.write_data)
-                with m.Case(int(DmaRegister.LOAD_ADDRESS_HIGH)):
-                    m.d.sync += self.load_address[32:].eq(host.write_data)
-                with m.Case(int(DmaRegister.STORE_ADDRESS)):
-                    m.d.sync += self.store_address[:32].eq(host.write_data)
-                with m.Case(int(DmaRegister.STORE_ADDRESS_HIGH)):
-                    m.d.sync += self.store_address[32:].eq(host.write_data)
-                with m.Case(int(DmaRegister.DMA_INTERRUPT)):
-                    m.d.sync += enable.eq(host.write_data[0])
+                for register, target in writable.items():
+                    with m.Case(int(register)):
+                        with m.If(occupied & register.name.startswith("MEMORY")):
+                            m.d.sync += error.eq(DmaError.BUSY)
+                        with m.Else():
+                            m.d.sync += target.eq(host.write_data)
                 with m.Case(int(DmaRegister.LOAD_BYTES)):
-                    self._start_load(m, error, load_done)
+                    self._start_load(m, error, load_done, occupied)
                 with m.Case(int(Register.READ_COUNT)):
-                    with m.If(self.storing):
+                    with m.If(self.storing | occupied):
                         m.d.sync += error.eq(DmaError.BUSY)
                     with m.Elif(misplaced):
                         m.d.sync += error.eq(DmaError.ADDRESS)
@@ -164,8 +201,20 @@ class DmaRegisterFile(wiring.Component):
         return (((address & (self.beat_bytes - 1)) != 0) | (address[self.address_bits:] != 0)
                 | (length == 0))
 
-    def _start_load(self, m, error, load_done):
-        with m.If(self.loading):
+    def _check_start(self, m, wrong_time, wrong_base):
+        """Refuse a program while the host's transfers go on, or on a region that cannot be."""
+        host = self.host
+        starts = ((host.address == int(Register.CONTROL)) & ~self.running & host.write
+                  & ((host.write_data & (Control.START | Control.CLEAR)) == Control.START))
+        end = self.memory_base + self.memory_bytes
+        m.d.comb += [
+            wrong_time.eq(starts & (self.loading | self.storing)),
+            wrong_base.eq(starts & (((self.memory_base & (self.beat_bytes - 1)) != 0)
+                                    | (end > 1 << self.address_bits))),
+        ]
+
+    def _start_load(self, m, error, load_done, occupied):
+        with m.If(self.loading | occupied):
             m.d.sync += error.eq(DmaError.BUSY)
         with m.Elif(self._misplaced(self.load_address, self.host.write_data)
                     | ((self.host.write_data & (self.beat_bytes - 1)) != 0)):
@@ -179,7 +228,8 @@ class AxiSystem(wiring.Component):
     """The accelerator behind AXI: images are read from memory, words are written to it.
 
     The host writes an image's address and size to LOAD_ADDRESS and LOAD_BYTES; what READ_COUNT
-    asks for goes to STORE_ADDRESS. The data bus is as wide as the accelerator's streams.
+    asks for goes to STORE_ADDRESS. The data bus is as wide as the accelerator's streams. With
+    ``config.memory`` a program reads and writes its region at MEMORY_BASE by itself.
 
     Parameters
     ----------
@@ -226,7 +276,7 @@ class AxiSystem(wiring.Component):
         m.submodules.accelerator = core = Accelerator(config)
         m.submodules.bridge    = bridge    = AxiLiteBridge()
         m.submodules.registers = registers = DmaRegisterFile(
-            beat_bytes=beat_bytes, address_bits=self.address_bits)
+            beat_bytes=beat_bytes, address_bits=self.address_bits, memory=config.memory)
         m.submodules.reader    = reader    = MemoryReader(
             address_bits=self.address_bits, data_bits=config.host_bits,
             burst_beats=self.burst_beats, outstanding=self.outstanding)
@@ -239,9 +289,13 @@ class AxiSystem(wiring.Component):
         wiring.connect(m, host=wiring.flipped(self.control), bridge=bridge.axi)
         wiring.connect(m, bridge=bridge.bus, registers=registers.host)
         wiring.connect(m, registers=registers.core, accelerator=core.bus)
-        wiring.connect(m, reader=reader.o, accelerator=core.load)
         wiring.connect(m, accelerator=core.store, writer=writer.i)
         m.d.comb += [
+            core.load.valid.eq(reader.o.valid),
+            core.load.payload.eq(reader.o.payload),
+            reader.o.ready.eq(core.load.ready),
+            # Nothing new is asked for while the stream does not move: beats would park on the bus.
+            reader.hold.eq(~core.load.ready),
             reader.start.eq(registers.load_start),
             reader.address.eq(registers.load_address),
             reader.beats.eq(registers.host.write_data >> (beat_bytes.bit_length() - 1)),
@@ -257,10 +311,46 @@ class AxiSystem(wiring.Component):
             registers.store_failed.eq(writer.failed),
             self.interrupt.eq(core.interrupt | registers.interrupt),
         ]
-        self._memory(m, reader, writer, beat_bytes)
+        if config.memory:
+            self._program(m, core, registers, reader, writer)
+        self._bus(m, reader, writer, beat_bytes)
         return m
 
-    def _memory(self, m, reader, writer, beat_bytes):
+    def _program(self, m, core, registers, reader, writer):
+        """Give reader and writer to the program while it runs."""
+        port = core.memory
+        m.d.comb += [
+            registers.running.eq(port.running),
+            registers.loading.eq(reader.busy & ~port.running),
+            registers.storing.eq((writer.busy | core.reading) & ~port.running),
+            registers.load_failed.eq(reader.failed & ~port.running),
+            registers.store_failed.eq(writer.failed & ~port.running),
+            port.size.eq(registers.memory_bytes),
+            port.fetch_busy.eq(reader.busy),
+            port.fetch_failed.eq(reader.failed),
+            port.spill_sending.eq(writer.sending),
+            port.spill_busy.eq(writer.busy),
+            port.spill_failed.eq(writer.failed),
+            reader.cancel.eq(registers.clear | port.cancel),
+            writer.cancel.eq(registers.clear | port.cancel),
+        ]
+        with m.If(port.running):
+            m.d.comb += [
+                core.load.valid.eq(0),
+                port.fetch.valid.eq(reader.o.valid),
+                port.fetch.payload.eq(reader.o.payload),
+                reader.o.ready.eq(port.fetch.ready),
+                reader.hold.eq(0),
+                port.fetch_request.ready.eq(reader.ready),
+                reader.start.eq(port.fetch_request.valid & reader.ready),
+                reader.address.eq(registers.memory_base + port.fetch_request.p.offset),
+                reader.beats.eq(port.fetch_request.p.beats),
+                writer.start.eq(port.spill_start),
+                writer.address.eq(registers.memory_base + port.spill_range.offset),
+                writer.beats.eq(port.spill_range.beats),
+            ]
+
+    def _bus(self, m, reader, writer, beat_bytes):
         memory = self.memory
         for name in ("araddr", "arlen", "arvalid", "rready"):
             m.d.comb += getattr(memory, name).eq(getattr(reader, name))

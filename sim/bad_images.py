@@ -168,7 +168,7 @@ def _in_units(image: bytes, offset: int, config: AcceleratorConfig) -> bool:
 
 def _bad_opcodes(config: AcceleratorConfig) -> Iterator[BadImage]:
     """Yield programs with unknown opcodes, or without END."""
-    for opcode in (0x00, 0x04, 0x82, 0xFF):
+    for opcode in (0x00, 0x07, 0x82, 0xFF):
         yield f"opcode {opcode:#04x}", _program(config, {"opcode": opcode}), ErrorCode.OPCODE
     layer = _layer(config, {})
     after = np.append(layer, np.uint32(0xAB))
@@ -188,7 +188,7 @@ def _bad_fields(config: AcceleratorConfig) -> Iterator[BadImage]:
         "reserved_0": {"reserved_0": 1},
         "reserved_1": {"reserved_1": 1 << 15},
         "reserved_2": {"reserved_2": 1 << 31},
-        "unknown flag": {"flags": 0x10},
+        "unknown flag": {"flags": 0x20},
         "unknown flag 7": {"flags": 0x80},
         "MAX_POOL with BASIS": {"flags": LayerFlag.MAX_POOL | LayerFlag.BASIS},
         "REDUCE with RESIDUAL": {"flags": LayerFlag.REDUCE | LayerFlag.RESIDUAL},

@@ -13,19 +13,20 @@ import cocotb
 
 from smartdeal.sim.driver import (
     LoadStream,
-    PortError,
     RegisterBus,
     StoreStream,
     System,
     plus_argument,
 )
-from smartdeal.sim.job import Job, Load, Operation, Read, Result, Store, Wait, Write
+from smartdeal.sim.errors import PortError
+from smartdeal.sim.job import Job, Load, Operation, Pass, Read, Result, Store, Wait, Write
+from smartdeal.sim.system_bench import SystemBench
 
 __all__ = ["run_job"]
 
 
-class _Bench:
-    """The drivers of one device, and what each operation does with them."""
+class _StreamBench:
+    """The drivers of one core, and what each operation does with them."""
 
     def __init__(self, dut: Any, job: Job) -> None:
         self._system = System(dut)
@@ -54,6 +55,9 @@ class _Bench:
                 return await self._system.interrupt(limit_cycles)
             case Store(beats):
                 return await self._store.take(beats)
+            case Pass(cycles):
+                return await self._system.skip(cycles)
+        raise PortError(f"the core has no memory for the operation {type(operation).__name__}")
 
 
 def _record(result: Result, lines: TextIO, stored: BinaryIO) -> None:
@@ -71,7 +75,7 @@ async def run_job(dut: Any) -> None:
     """Do the job in the folder that ``+job=`` names."""
     folder = Path(plus_argument("job"))
     job = Job.open(folder)
-    bench = _Bench(dut, job)
+    bench = _StreamBench(dut, job) if job.memory is None else SystemBench(dut, job, job.memory)
     with (folder / "results.jsonl").open("w") as lines, \
          (folder / "results.bin").open("wb") as stored:
         try:

@@ -12,16 +12,15 @@ from cocotb.clock import Clock
 from cocotb.simtime import get_sim_time
 from cocotb.triggers import First, RisingEdge, Timer
 
-__all__ = ["LoadStream", "PortError", "RegisterBus", "StoreStream", "System", "plus_argument"]
+from smartdeal.sim.errors import PortError
 
-_PERIOD_NS = 10
+__all__ = ["PERIOD_NS", "LoadStream", "RegisterBus", "StoreStream", "System", "number",
+           "plus_argument"]
+
+PERIOD_NS = 10
 _RESET_CYCLES = 4
 #: Cycles for which the store stream is watched for beats that nobody asked for.
 _QUIET_CYCLES = 4
-
-
-class PortError(Exception):
-    """The device broke a rule of its ports; the message says which and where."""
 
 
 class System:
@@ -41,23 +40,35 @@ class System:
     async def start(self) -> None:
         """Start the clock and reset the device."""
         self._dut.rst.value = 1
-        Clock(self._dut.clk, _PERIOD_NS, unit="ns").start()
+        Clock(self._dut.clk, PERIOD_NS, unit="ns").start()
+        await self.reset()
+
+    async def reset(self) -> None:
+        """Reset the device."""
+        self._dut.rst.value = 1
         for _ in range(_RESET_CYCLES):
             await self.edge
         self._dut.rst.value = 0
         await self.edge
+
+    async def skip(self, cycles: int) -> None:
+        """Let cycles pass."""
+        if cycles > 1:
+            await Timer(cycles * PERIOD_NS - PERIOD_NS // 2, unit="ns")
+        if cycles > 0:
+            await self.edge
 
     async def interrupt(self, limit_cycles: int) -> int | None:
         """Wait for the interrupt; return the cycles waited, or None if it does not come."""
         start = get_sim_time("ns")
         await self.edge
         if not self._interrupt.value:
-            limit = Timer(limit_cycles * _PERIOD_NS, unit="ns")
+            limit = Timer(limit_cycles * PERIOD_NS, unit="ns")
             await First(RisingEdge(self._interrupt), limit)
             await self.edge
         if not self._interrupt.value:
             return None
-        return round(get_sim_time("ns") - start) // _PERIOD_NS
+        return round(get_sim_time("ns") - start) // PERIOD_NS
 
 
 class RegisterBus:
@@ -101,7 +112,7 @@ class RegisterBus:
             await self._edge
             if self._ready.value:
                 self._valid.value = 0
-                return 0 if self._write.value else _number(self._read_data)
+                return 0 if self._write.value else number(self._read_data)
         raise PortError(f"bus: register {address:#04x} was not ready for {self._stall_cycles} "
                         "cycles")
 
@@ -184,7 +195,7 @@ class StoreStream:
             ready.value = int(taking)
             await edge
             if valid.value:
-                word = _number(payload)
+                word = number(payload)
                 if offered is not None and word != offered:
                     raise PortError(f"store: beat {len(words)} changed from {offered:#x} to "
                                     f"{word:#x} before it was taken")
@@ -210,7 +221,7 @@ class StoreStream:
                 raise PortError(f"store: a beat that nobody asked for, {when}")
 
 
-def _number(handle: Any) -> int:
+def number(handle: Any) -> int:
     """Return the value of a port.
 
     Raises

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-__all__ = ["BuildError", "SimulationError", "ToolError", "WaveformError"]
+__all__ = ["BuildError", "PortError", "SimulationError", "ToolError", "WaveformError"]
 
 
 class ToolError(RuntimeError):
@@ -28,3 +28,7 @@ class SimulationError(RuntimeError):
         super().__init__(f"{reason} (seed {seed}, log {log})")
         self.reason = reason
         self.log = log
+
+
+class PortError(Exception):
+    """The device broke a rule of its ports; the message says which and where."""

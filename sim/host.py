@@ -30,6 +30,8 @@ class Outcome:
         Counter of all other cycles.
     region : bytes
         Words of the activation buffer that were read back; empty if none were asked for.
+    memory : bytes
+        The program's region of system memory, if it was asked for.
     """
 
     finished: bool
@@ -39,6 +41,7 @@ class Outcome:
     cycles: Cycles
     overhead: int
     region: bytes
+    memory: bytes = b""
 
 
 class Host:
@@ -74,9 +77,17 @@ class Host:
         self.operations += map(Read, _OUTCOME_REGISTERS)
         self.operations += [Read(counter + half) for counter in COUNTERS for half in (0, 4)]
         if words:
-            self.operations += [Write(Register.READ_ADDRESS, word),
-                                Write(Register.READ_COUNT, words),
-                                Store(words * self._unit_bytes * 8 // self.config.host_bits)]
+            self._ask_words(word, words)
+
+    def _ask_words(self, word: int, words: int) -> None:
+        self.operations += [Write(Register.READ_ADDRESS, word),
+                            Write(Register.READ_COUNT, words),
+                            Store(words * self.unit_bytes * 8 // self.config.host_bits)]
+
+    def _take_words(self, results: Iterator[Result]) -> bytes:
+        _, _, stored = next(results), next(results), next(results)  # two writes, the words
+        assert isinstance(stored, bytes)
+        return stored
 
     def job(self, *, idle: float = 0.0, seed: int = 0) -> Job:
         """Return everything so far as a job."""
@@ -87,7 +98,8 @@ class Host:
         return [self._outcome(iter(results[start:]), words) for start, words in self._runs]
 
     @property
-    def _unit_bytes(self) -> int:
+    def unit_bytes(self) -> int:
+        """Bytes of a word of activations as the accelerator sends it."""
         return section_format(SectionKind.ACTIVATIONS, self.config).unit_bytes(
             self.config.host_bits)
 
@@ -100,13 +112,12 @@ class Host:
             counters[counter] = high << 32 | low
         region = b""
         if words:
-            _, _, stored = next(results), next(results), next(results)  # two writes, the words
-            assert isinstance(stored, bytes)
-            unit, cols = self._unit_bytes, self.config.cols
+            stored = self._take_words(results)
+            unit, cols = self.unit_bytes, self.config.cols
             region = b"".join(stored[at:at + cols] for at in range(0, len(stored), unit))
         cycles = Cycles(counters[Register.CYCLES], counters[Register.BUSY],
                         counters[Register.STALL_DRAIN], counters[Register.STALL_RESIDUAL],
-                        counters[Register.MOVE])
+                        counters[Register.MOVE], counters[Register.STALL_MEMORY])
         return Outcome(finished, Status(status), ErrorCode(error), instruction, cycles,
                        counters[Register.OVERHEAD], region)
 

@@ -11,23 +11,21 @@ from numpy.typing import NDArray
 
 from smartdeal.compiler.image import read_image
 from smartdeal.compiler.network_program import NetworkProgram
-from smartdeal.golden.formats import BASIS_SIZE
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import (
     INSTRUCTION,
     INSTRUCTION_WORDS,
-    MIN_STEPS,
     MOVE_INSTRUCTION,
-    LayerFlag,
     MoveFlag,
     Opcode,
     SectionKind,
-    group_channels,
     section_format,
 )
 from smartdeal.hw.timing import END_CYCLES, LAYER_CYCLES, MOVE_CYCLES
+from smartdeal.sim.layer_work import LayerWork
 
-__all__ = ["Cycles", "predict", "predict_instructions", "predict_layers"]
+__all__ = ["Cycles", "layer_cycles", "move_cycles", "next_last", "predict",
+           "predict_instructions", "predict_layers"]
 
 _LAYOUTS = {int(Opcode.LAYER): INSTRUCTION, int(Opcode.MOVE): MOVE_INSTRUCTION}
 
@@ -48,6 +46,8 @@ class Cycles:
         Residual operands were fetched instead.
     move : int
         MOVE instructions read or filled.
+    stall_memory : int
+        The program waited for system memory.
     """
 
     total: int
@@ -55,17 +55,19 @@ class Cycles:
     stall_drain: int
     stall_residual: int
     move: int = 0
+    stall_memory: int = 0
 
     @property
     def overhead(self) -> int:
         """All other cycles."""
         return (self.total - self.busy - self.stall_drain - self.stall_residual
-                - self.move)
+                - self.move - self.stall_memory)
 
     def __add__(self, other: "Cycles") -> "Cycles":
         return Cycles(self.total + other.total, self.busy + other.busy,
                       self.stall_drain + other.stall_drain,
-                      self.stall_residual + other.stall_residual, self.move + other.move)
+                      self.stall_residual + other.stall_residual, self.move + other.move,
+                      self.stall_memory + other.stall_memory)
 
 
 def predict(image: bytes, config: AcceleratorConfig) -> Cycles:
@@ -102,7 +104,7 @@ def predict_instructions(image: bytes, config: AcceleratorConfig) -> list[Cycles
             units = np.frombuffer(section.data, "<u4").reshape(-1, config.host_bits // 32)
             program[section.address:section.address + len(units)] = units[:, 0]
         elif section.kind == SectionKind.STEPS:
-            found = _next_last(section.data, config)
+            found = next_last(section.data, config)
             flags[section.address:section.address + len(found)] = found
     announcements = np.flatnonzero(flags)
     cycles: list[Cycles] = []
@@ -113,15 +115,15 @@ def predict_instructions(image: bytes, config: AcceleratorConfig) -> list[Cycles
             break
         unpacked = _LAYOUTS[opcode].unpack(words, 32)
         fields = {name: int(value[0]) for name, value in unpacked.items()}
-        cycles.append(_move(fields, config) if opcode == Opcode.MOVE
-                      else _layer(fields, announcements, config))
+        cycles.append(move_cycles(fields, config) if opcode == Opcode.MOVE
+                      else layer_cycles(fields, announcements, config))
         pointer += INSTRUCTION_WORDS
     if pointer >= len(program) or program[pointer] & 0xFF != Opcode.END:
         raise ValueError(f"Program must reach END, not stop at word {pointer}")
     return cycles
 
 
-def _next_last(data: bytes, config: AcceleratorConfig) -> NDArray[np.bool_]:
+def next_last(data: bytes, config: AcceleratorConfig) -> NDArray[np.bool_]:
     """Return the flag ``next_last`` of each step without unpacking the rest."""
     layout = section_format(SectionKind.STEPS, config)
     bit = layout.offset("next_last")
@@ -129,64 +131,21 @@ def _next_last(data: bytes, config: AcceleratorConfig) -> NDArray[np.bool_]:
     return (units[:, bit // 8] >> bit % 8 & 1).astype(np.bool_)
 
 
-def _unit_steps(
-    start: int, units: int, announcements: NDArray[np.int64], config: AcceleratorConfig,
-) -> NDArray[np.int64]:
-    """Return the steps of so many consecutive units of work from a step on."""
-    first = int(np.searchsorted(announcements, start))
-    flags = announcements[first:first + units]
-    ends = np.concatenate([[start], flags + MIN_STEPS])
-    if len(flags) < units or ends[-1] > config.weight_steps:
-        raise ValueError(f"Steps from {start} must end {units} units of work, not {len(flags)}")
-    return np.diff(ends)
-
-
-def _layer(
+def layer_cycles(
     fields: dict[str, int], announcements: NDArray[np.int64], config: AcceleratorConfig,
 ) -> Cycles:
     """Return the cycles of one LAYER instruction."""
-    flags = LayerFlag(fields["flags"])
-    basis = LayerFlag.BASIS in flags
-    size = group_channels(flags, config)
-    slices, tiles, channels = fields["slices"], fields["tiles"], fields["channels"]
-    groups = -(-channels // size)
-    steps = _unit_steps(fields["steps_base"], groups * slices, announcements, config)
-    in_group = np.minimum(size, channels - size * np.arange(groups))
-    drain = np.repeat(in_group * config.chunks * (BASIS_SIZE if basis else 1), slices)
-    fetches = np.zeros((groups, slices), np.int64)
-    if LayerFlag.RESIDUAL in flags:
-        fetches[:, -1] = in_group
-    fetches = fetches.ravel()
-
-    busy = int(steps.sum()) * tiles
-    wait = 0
-    for before, times in _neighbours(groups, slices, tiles):
-        gap = drain[before] - steps - fetches[before]
-        wait += int((np.maximum(gap, 0) * times).sum())
-    stall_residual = int(fetches.sum()) * tiles
+    work = LayerWork.of(fields, announcements, config)
+    wait = work.waits()
+    fetches = int(work.fetches.sum()) * work.tiles
     # The fetches of the last read-out come after the last step, inside its drain.
-    last = busy + wait + stall_residual - int(fetches[-1])
-    total = LAYER_CYCLES + config.drain_lanes + last + int(drain[-1])
-    return Cycles(total, busy, wait, stall_residual)
+    last = work.busy + wait + fetches - int(work.fetches[-1])
+    total = LAYER_CYCLES + config.drain_lanes + last + int(work.drain[-1])
+    return Cycles(total, work.busy, wait, fetches)
 
 
-def _move(fields: dict[str, int], config: AcceleratorConfig) -> Cycles:
+def move_cycles(fields: dict[str, int], config: AcceleratorConfig) -> Cycles:
     """Return the cycles of one MOVE instruction."""
     chunks = fields["channels"] * fields["rows"] * -(-fields["columns"] // config.cols)
     move = chunks * (2 if fields["flags"] & MoveFlag.DECIMATE else 1)
     return Cycles(MOVE_CYCLES + move, 0, 0, 0, move)
-
-
-def _neighbours(
-    groups: int, slices: int, tiles: int,
-) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Return, for each unit of one tile, which unit may run before it, and how often.
-
-    Inside a group the tiles repeat: a group's first slice follows its own last slice
-    tiles - 1 times, and the last slice of the group before once (never, for group 0).
-    """
-    unit = np.arange(groups * slices)
-    first = unit % slices == 0
-    usual = np.where(first, unit + slices - 1, unit - 1)
-    return [(usual, np.where(first, tiles - 1, tiles)),
-            (np.maximum(unit - 1, 0), (first & (unit > 0)).astype(np.int64))]

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from smartdeal.compiler import NetworkProgram
+from smartdeal.golden.decompose import form_used
 from smartdeal.golden.graph import Network, float_graph
 from smartdeal.golden.layers import IntegerNetwork
 from smartdeal.golden.networks import ResNet
 from smartdeal.golden.quantise import DEFAULT_FORM, folded
+from smartdeal.hw.timing import END_CYCLES
 from smartdeal.sim.latency import Cycles, predict_layers
 
-__all__ = ["LayerSummary", "summarise"]
+__all__ = ["LayerSummary", "network_cycles", "summarise"]
 
 #: Bytes of a weight in a checkpoint: float32.
 _FLOAT_BYTES = 4
@@ -55,8 +57,15 @@ class LayerSummary:
     cycles: Cycles
 
 
+def network_cycles(program: NetworkProgram) -> int:
+    """Return the cycles of an image: those of all layers, and the END of each segment."""
+    layers = predict_layers(program).values()
+    return sum(cycles.total for cycles in layers) + END_CYCLES * len(program.segments)
+
+
 def summarise(
-    program: NetworkProgram, network: IntegerNetwork, model: Network, form: str | Mapping[str, str],
+    program: NetworkProgram, network: IntegerNetwork, model: Network,
+    form: str | Mapping[str, str], original: Network | None = None,
 ) -> list[LayerSummary]:
     """Return what each layer costs.
 
@@ -69,8 +78,12 @@ def summarise(
         What the network approximates.
     form : str or mapping of str to str
         As :func:`smartdeal.golden.quantise.quantise_network` took it.
+    original : ResNet or FloatGraph, optional
+        What ``model`` was before filters left it, to count the bytes before (default: ``model``).
     """
     graph = float_graph(model) if isinstance(model, ResNet) else model
+    whole = float_graph(original) if isinstance(original, ResNet) else original or graph
+    before = {node.name: node.weights.numel() for node in whole.nodes if node.weights is not None}
     cycles = predict_layers(program)
     rows: list[LayerSummary] = []
     for info, node, source in zip(program.layers, network.nodes, graph.nodes, strict=True):
@@ -79,14 +92,16 @@ def summarise(
         if weights is None:
             name = ""
         else:
+            name = form_used(name, weights.shape)
             real, _ = folded(source)
             lost = real - weights.integer() * weights.scale[:, None, None, None]
             error = float(np.linalg.norm(lost) / (np.linalg.norm(real) or 1.0))
         rows.append(LayerSummary(
-            name=info.name, kind=info.kind, form="exact" if name and source.exact else name,
+            name=info.name, kind=info.kind,
+            form="exact" if name and source.exact else name and (source.form or name),
             input_shape=info.input_shape, output_shape=info.output_shape, macs=info.macs,
             terms_per_weight=info.nonzero_terms / info.weights if info.weights else 0.0,
             zero_vectors=info.zero_vectors / info.vectors if info.vectors else 0.0,
-            bytes_before=info.weights * _FLOAT_BYTES, bytes_after=info.table_bytes,
+            bytes_before=before.get(info.name, 0) * _FLOAT_BYTES, bytes_after=info.table_bytes,
             weight_error=error, cycles=cycles[info.name]))
     return rows

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from smartdeal.golden.checkpoints import load_trained, load_weights, noise_images, seeded_weights
+from smartdeal.compiler.models import load_model
+from smartdeal.golden.checkpoints import noise_images
 from smartdeal.golden.decompose import form_used
 from smartdeal.golden.fashion import CHECKPOINTS, CLASSES, calibration_images, sample_images
+from smartdeal.golden.graph import Network
 from smartdeal.golden.integer import run_network
 from smartdeal.golden.layers import IntegerNetwork, IntegerNode
-from smartdeal.golden.networks import ResNet, build_network
+from smartdeal.golden.networks import ResNet
 from smartdeal.golden.options import FormOptions
 from smartdeal.golden.quantise import quantise_layer, quantise_network, spared
 from smartdeal.golden.vectors import has_vectors
@@ -47,33 +49,14 @@ class Workload:
     answer: str = ""
 
 
-def load_model(network: str, weights: Path | None, seed: int) -> tuple[ResNet, str]:
-    """Return a built-in network with weights, and where these come from.
-
-    Without a checkpoint the networks of :data:`smartdeal.golden.fashion.CHECKPOINTS` have the
-    trained weights of the package, and others get seeded ones.
-
-    Raises
-    ------
-    NetworkError
-        If there is no such network, or the checkpoint cannot be used.
-    """
-    model = build_network(network)
-    if weights is not None:
-        load_weights(model, weights)
-        return model, f"weights of {weights}"
-    if network in CHECKPOINTS:
-        load_trained(model)
-        return model, "trained weights"
-    seeded_weights(model, seed)
-    return model, f"seeded weights ({seed})"
-
-
-def default_images(model: ResNet, seed: int) -> Tensor:
-    """Return calibration images for a built-in network: real ones, or else noise."""
-    if model.name in CHECKPOINTS:
+def default_images(model: Network, seed: int) -> Tensor:
+    """Return calibration images for a network: real ones for those of the package, or noise."""
+    if isinstance(model, ResNet) and model.calibration is not None:
+        return model.calibration
+    if isinstance(model, ResNet) and model.name in CHECKPOINTS:
         return calibration_images()
-    return noise_images(model.spec.input_shape, _NOISE_IMAGES, seed)
+    shape = model.spec.input_shape if isinstance(model, ResNet) else model.input_shape
+    return noise_images(shape, _NOISE_IMAGES, seed)
 
 
 def _form(node: IntegerNode, form: str) -> str | None:

@@ -27,7 +27,7 @@ SMALL = ("--rows", "6", "--cols", "8")
 
 
 @pytest.mark.parametrize("name", [
-    "generate", "simulate", "compile", "run", "disasm", "config"])
+    "generate", "simulate", "compile", "run", "report", "disasm", "config"])
 def test_help_has_examples(run: Any, name: str) -> None:
     outcome = run(name, "--help")
     assert outcome.code == 0

@@ -171,7 +171,7 @@ def test_bad_calibration(run: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (("resnet9", "-o", "x.sdp"),
-     f"network must be one of {', '.join(NETWORKS)}, not 'resnet9'"),
+     f"MODEL must be a file .onnx or .pt2, or one of {', '.join(NETWORKS)}, not 'resnet9'"),
     (("resnet8", "-o", "no-such/x.sdp"),
      "Invalid value for --output: folder no-such does not exist"),
     (("resnet8", "-o", "x.sdp", "--layer-form", "fc"),

@@ -13,6 +13,7 @@ from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import (
     INSTRUCTION,
     INSTRUCTION_WORDS,
+    LOAD_INSTRUCTION,
     MOVE_INSTRUCTION,
     ErrorCode,
     LayerFlag,
@@ -23,6 +24,8 @@ from smartdeal.hw.isa import (
 )
 from smartdeal.hw.packing import WordFormat
 from smartdeal.sim.cases import bad_images, draw_case, draw_config, draw_image
+from smartdeal.sim.crafted_memory import draw_memory_program
+from smartdeal.sim.memory_programs import bad_memory_programs, good_memory_programs
 
 
 def fields_of(word: int, layout: WordFormat) -> dict[str, Any]:
@@ -49,8 +52,9 @@ def wrapped(value: int, bits: int) -> int:
 class NaiveAccelerator:
     """docs/execution.md, sentence by sentence; trusts the image."""
 
-    def __init__(self, image: bytes, config: AcceleratorConfig) -> None:
+    def __init__(self, image: bytes, config: AcceleratorConfig, region: bytes = b"") -> None:
         self.config = config
+        self.region = bytearray(region)
         self.memory: dict[SectionKind, dict[int, dict[str, Any]]] = {k: {} for k in SectionKind}
         self.act = [0] * config.activation_bytes
         beat = config.host_bits // 8
@@ -77,13 +81,36 @@ class NaiveAccelerator:
         program = self.memory[SectionKind.PROGRAM]
         pointer = 0
         while (opcode := program[pointer]["word"] & 0xFF) != Opcode.END:
+            if opcode in (Opcode.WAIT, Opcode.JUMP):
+                pointer = pointer + 1 if opcode == Opcode.WAIT else program[pointer]["word"] >> 8
+                continue
             word = sum(program[pointer + i]["word"] << 32 * i for i in range(INSTRUCTION_WORDS))
             if opcode == Opcode.MOVE:
                 self.move(fields_of(word, MOVE_INSTRUCTION))
+            elif opcode == Opcode.LOAD:
+                self.load(fields_of(word, LOAD_INSTRUCTION))
             else:
                 self.layer(fields_of(word, INSTRUCTION))
             pointer += INSTRUCTION_WORDS
         return struct.pack(f"{len(self.act)}b", *self.act)
+
+    def load(self, i: dict[str, Any]) -> None:
+        kind = SectionKind(i["kind"])
+        layout = section_format(kind, self.config)
+        unit = -(-layout.bits // self.config.host_bits) * self.config.host_bits // 8
+        for run in range(i["runs"]):
+            for k in range(i["count"]):
+                place = (i["offset"] + run * i["memory_stride"]) % 2**32 + k * unit
+                data = self.region[place:place + unit]
+                assert len(data) == unit
+                address = (i["address"] + run * i["run_stride"]
+                           + k // i["inner"] * i["outer_stride"]
+                           + k % i["inner"] * i["inner_stride"]) % 2**32
+                values = fields_of(int.from_bytes(data, "little"), layout)
+                self.memory[kind][address] = values
+                if kind == SectionKind.ACTIVATIONS:
+                    start = address * self.config.cols
+                    self.act[start:start + self.config.cols] = values["bytes"]
 
     def layer(self, i: dict[str, Any]) -> None:
         basis = bool(i["flags"] & LayerFlag.BASIS)
@@ -185,7 +212,15 @@ class NaiveAccelerator:
                     base = i["residual_base"] + channel * i["residual_stride"] + tile
                     residual = self.act[base * cols + i["residual_lane"] + j] - i["zp_res"]
                 out = self.requantised(i, channel, value, residual)
-                self.act[(word + tile) * cols + j] = out if inside else i["zp_out"]
+                out = out if inside else i["zp_out"]
+                if i["flags"] & LayerFlag.EXTERNAL:
+                    unit = -(-8 * cols // self.config.host_bits) * self.config.host_bits // 8
+                    place = i["output_base"] + unit * (first * i["tiles"] + tile * len(total) + f)
+                    if j == 0:
+                        self.region[place:place + unit] = bytes(unit)
+                    self.region[place + j] = out & 0xFF
+                else:
+                    self.act[(word + tile) * cols + j] = out
             if i["flags"] & LayerFlag.REDUCE and tile == i["tiles"] - 1:
                 self.act[word * cols] = self.requantised(i, channel, reduced[f], 0)
 
@@ -210,6 +245,35 @@ def test_random_programs(rows: int, cols: int, seed: int) -> None:
     interpreter.run()
     naive = NaiveAccelerator(image, config).run()
     assert interpreter.read(0, config.activation_words) == naive
+
+
+@settings(derandomize=True, print_blob=True, database=None, deadline=None, max_examples=50)
+@given(st.integers(2, 8), st.integers(5, 12), st.integers(0, 2**32 - 1))
+def test_random_memory_programs(rows: int, cols: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    config = draw_config(rng, rows=rows, cols=cols, activation_words=int(rng.integers(16, 200)),
+                         program_words=1024, memory=True, host_bits=32, drain_lanes=0)
+    drawn = draw_memory_program(rng, config)
+    check_memory_program(config, drawn.image, drawn.region)
+
+
+@pytest.mark.parametrize("host_bits", [32, 64, 128, 256])
+@pytest.mark.parametrize("basis", [True, False])
+def test_memory_programs(host_bits: int, basis: bool) -> None:
+    config = AcceleratorConfig(rows=5, cols=host_bits // 8 + 2, basis=basis, memory=True,
+                               host_bits=host_bits, activation_words=64, program_words=256)
+    for case in good_memory_programs(config):
+        check_memory_program(config, case.image, case.region)
+
+
+def check_memory_program(config: AcceleratorConfig, image: bytes, region: bytes) -> None:
+    """Compare the buffer and the whole region."""
+    naive = NaiveAccelerator(image, config, region)
+    interpreter = Interpreter(config, bytearray(region))
+    interpreter.load(image)
+    interpreter.run()
+    assert interpreter.read(0, config.activation_words) == naive.run()
+    assert interpreter.region == naive.region
 
 
 def configurations() -> list[AcceleratorConfig]:
@@ -241,11 +305,35 @@ def test_bad_images(config: AcceleratorConfig) -> None:
         interpreter.run()
 
 
+def with_memory() -> list[AcceleratorConfig]:
+    """Accelerators with and without system memory."""
+    sizes: dict[str, Any] = {"activation_words": 64, "program_words": 256}
+    return [
+        AcceleratorConfig(memory=True, **sizes),
+        AcceleratorConfig(rows=2, cols=40, host_bits=256, memory=True, basis=False,
+                          weight_steps=16, channel_entries=16, **sizes),
+        AcceleratorConfig(**sizes),
+    ]
+
+
+@pytest.mark.parametrize("config", with_memory(), ids=lambda c: f"{c.rows}x{c.cols}-{c.memory}")
+def test_bad_memory_programs(config: AcceleratorConfig) -> None:
+    interpreter = Interpreter(config)
+    for case in bad_memory_programs(config):
+        interpreter.region = bytearray(case.region)
+        with pytest.raises(ProgramError) as caught:
+            load_and_run(interpreter, case.image)
+        assert caught.value.code == case.error, case.name
+
+
 def test_bad_images_cover_every_code() -> None:
     codes = {code for config in configurations() for _, _, code in bad_images(config)}
-    # These do not come from an image: no program, stopped by the host, started twice.
-    assert codes == set(ErrorCode) - {ErrorCode.NONE, ErrorCode.NO_PROGRAM, ErrorCode.ABORTED,
-                                      ErrorCode.BUSY}
+    codes |= {case.error for config in with_memory() for case in bad_memory_programs(config)}
+    # These do not come from an image: no program, stopped by the host, started twice, and what
+    # only the memory itself can answer.
+    assert codes == set(ErrorCode) - {
+        ErrorCode.NONE, ErrorCode.NO_PROGRAM, ErrorCode.ABORTED, ErrorCode.BUSY,
+        ErrorCode.MEMORY_READ, ErrorCode.MEMORY_WRITE}
 
 
 def test_start_without_program() -> None:

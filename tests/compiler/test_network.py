@@ -116,7 +116,7 @@ def image(network: IntegerNetwork) -> NDArray[np.int8]:
     return network.input_scale.quantise(sample_images()[0][0].numpy())
 
 
-@pytest.mark.parametrize("form", ["smartdeal", "deepshift", "shift2", "int8"])
+@pytest.mark.parametrize("form", ["smartdeal", "deepshift", "shift2", "shift3", "int8"])
 def test_trained_network(form: str, image: NDArray[np.int8]) -> None:
     network = resnet8(form)
     check(network, compile_network(network, CONFIG, keep_all=True), image)

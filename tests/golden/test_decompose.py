@@ -80,7 +80,8 @@ def test_form_rebuilds_exactly_and_stays_in_range(
 @pytest.mark.parametrize(("name", "shape", "most"), [
     ("smartdeal", (16, 64, 3, 3), 0.175), ("smartdeal", (16, 128, 1, 1), 0.165),
     ("smartdeal", (16, 3, 7, 7), 0.02), ("deepshift", (16, 64, 3, 3), 0.20),
-    ("shift2", (16, 64, 3, 3), 0.037), ("int8", (16, 64, 3, 3), 0.013),
+    ("shift2", (16, 64, 3, 3), 0.037), ("shift3", (16, 64, 3, 3), 0.009),
+    ("int8", (16, 64, 3, 3), 0.013),
 ])
 def test_error_is_that_of_the_published_measurements(
     name: str, shape: tuple[int, ...], most: float,
@@ -107,7 +108,7 @@ def test_exact_weights_stay_exact() -> None:
     rng = np.random.default_rng(3)
     powers = rng.choice((-1.0, 0, 1), (4, 6, 3, 3)) * 2.0 ** rng.integers(0, 8, (4, 6, 3, 3))
     powers[:, 0, 0, 0] = 128
-    for name in ("deepshift", "shift2", "smartdeal"):
+    for name in ("deepshift", "shift2", "shift3", "smartdeal"):
         assert relative_error(powers, decompose(name, powers)) < 1e-12, name
 
 
@@ -210,7 +211,7 @@ def test_all_zero_weights() -> None:
 
 @pytest.mark.parametrize(("name", "weights", "options", "message"), [
     ("ternary", np.ones((1, 1, 1, 1)), {},
-     "weight form must be one of smartdeal, deepshift, shift2, int8, not 'ternary'"),
+     "weight form must be one of smartdeal, deepshift, shift2, shift3, int8, not 'ternary'"),
     ("int8", np.ones((1, 1)), {}, "fc: weights must have shape (M, C, kh, kw), not (1, 1)"),
     ("int8", np.full((1, 2, 1, 1), np.nan), {},
      "fc: weights must be finite, but 2 of 2 are not (the first is nan)"),

@@ -98,7 +98,7 @@ def naive(layer: IntegerLayer, x: NDArray[np.int8], residual: NDArray[np.int8]) 
 @given(
     seed=st.integers(0, 2**32 - 1),
     kind=st.sampled_from(("conv", "conv", "linear", "max_pool", "average_pool")),
-    form=st.sampled_from(("smartdeal", "deepshift", "shift2", "int8")),
+    form=st.sampled_from(("smartdeal", "deepshift", "shift2", "shift3", "int8")),
     kernel=st.integers(1, 3), stride=st.integers(1, 2),
 )
 def test_layer_equals_twin(

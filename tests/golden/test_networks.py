@@ -151,7 +151,8 @@ def test_negative_variance_is_named(tmp_path: Path) -> None:
 def test_wrong_checkpoints_are_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "weights.pt"
     assert refuse(path) == "cannot read weights FILE: No such file or directory"
-    assert refuse(tmp_path / "a.onnx") == "weights must be a file .npz, .pt, .pth, not 'FILE'"
+    assert refuse(tmp_path / "a.onnx") == (
+        "weights must be a file .safetensors, .npz, .pt, .pth, not 'FILE'")
     path.write_bytes(b"nothing")
     assert refuse(path) == NOT_PLAIN
     torch.save({"conv1.weight": Malicious()}, path)

@@ -1,0 +1,158 @@
+"""``smartdeal report``: what a network costs on an accelerator, and why."""
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich import box
+from rich.table import Table
+
+from smartdeal.cli.options import configuration_options
+from smartdeal.cli.output import console, stages, write_text
+from smartdeal.golden.files import check_target
+from smartdeal.golden.specs import NETWORKS
+from smartdeal.hw.config import AcceleratorConfig
+
+if TYPE_CHECKING:  # what the model needs takes seconds to import
+    from smartdeal.sim.energy.model import NetworkCost
+
+__all__ = ["report"]
+
+_EPILOG = f"""NET is one of {', '.join(NETWORKS)}, or a program file of smartdeal compile. The page
+is one file that opens offline. --form mixed takes smartdeal for 3×3, deepshift for 1×1 and shift2
+for the first and the linear layer.
+
+\b
+Examples:
+  smartdeal report resnet18 -o report.html
+  smartdeal report resnet50 --form mixed --rows 63 --cols 32 --zero-fraction 0.45 --json r.json
+  smartdeal report net.sdp --tech 45nm --csv layers.csv
+  smartdeal report resnet8 --tech my_process.toml
+"""
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("net")
+@click.option("-o", "--output", type=_FILE, metavar="FILE.html", help="Write the page.")
+@click.option("--json", "json_file", type=_FILE, metavar="FILE", help="Write all as JSON.")
+@click.option("--csv", "csv_file", type=_FILE, metavar="FILE", help="Write the layers as CSV.")
+@click.option("--tech", default="28nm", show_default=True, metavar="TABLE",
+              help="Technology table: 28nm, 45nm, zc706, or a TOML file.")
+@click.option("--form", default="smartdeal", show_default=True,
+              help="Weight form: smartdeal, deepshift, shift2, int8 or mixed.")
+@click.option("--zero-fraction", type=float, default=0.0, show_default=True,
+              help="Fraction of the weight vectors zeroed, in 3×3 and 1×1 layers but the first.")
+@click.option("--weights", type=_FILE, metavar="FILE",
+              help="Checkpoint with torchvision's parameter names, .pt, .pth or .npz.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
+              help="Of seeded weights.")
+@configuration_options
+@click.pass_context
+def report(
+    context: click.Context, config: AcceleratorConfig, net: str, output: Path | None,
+    json_file: Path | None, csv_file: Path | None, tech: str, form: str, zero_fraction: float,
+    weights: Path | None, seed: int,
+) -> None:
+    """Tell latency, energy and traffic of NET, layer by layer, and where they go."""
+    from smartdeal.sim.energy.technology import Technology
+    from smartdeal.sim.report.data import report_csv, report_data
+    from smartdeal.sim.report.page import render
+
+    for target in (output, json_file, csv_file):
+        if target is not None:
+            check_target(target)
+    technology = Technology.load(tech)
+    cost, form, took = _cost(context, config, net, form, zero_fraction, weights, seed)
+    data = report_data(cost, technology, form)
+    out = console()
+    out.print(f"{cost.name}, {form}, {cost.config.rows}×{cost.config.cols} array; {cost.source}",
+              soft_wrap=True)
+    out.print(_table(data))
+    out.print(_verdict(data, took), soft_wrap=True)
+    if output is not None:
+        write_text(output, render(data))
+    if json_file is not None:
+        write_text(json_file, json.dumps(data, indent=2) + "\n")
+    if csv_file is not None:
+        write_text(csv_file, report_csv(data))
+
+
+def _cost(
+    context: click.Context, config: AcceleratorConfig, net: str, form: str, zero_fraction: float,
+    weights: Path | None, seed: int,
+) -> "tuple[NetworkCost, str, float]":
+    """Return the cost, the form it has, and the seconds that the model took."""
+    from smartdeal.sim.energy.model import cost_of_layers
+
+    if net.endswith(".sdp"):
+        return _from_file(context, Path(net))
+    with stages() as tell:
+        from smartdeal.sim.energy.work import compile_network_layers
+
+        layers, source = compile_network_layers(
+            net, config, form=form, zero_fraction=zero_fraction, weights=weights, seed=seed,
+            progress=tell)
+        start = time.perf_counter()
+        cost = cost_of_layers(net, source, layers, config)
+    return cost, form, time.perf_counter() - start
+
+
+def _from_file(context: click.Context, path: Path) -> "tuple[NetworkCost, str, float]":
+    from smartdeal.compiler import Program
+    from smartdeal.compiler.files import load_program
+    from smartdeal.sim.energy.model import cost_of_program
+
+    given = [name for name, value in context.params.items() if value is not None and name in (
+        "form", "zero_fraction", "weights", "seed", *AcceleratorConfig().as_dict(), "config_file")
+        and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
+    if given:
+        raise click.UsageError(f"a program file has its own form and configuration; leave out "
+                               f"--{given[0].replace('_', '-')}")
+    program = load_program(path)
+    if isinstance(program, Program):
+        raise click.UsageError(f"{path} holds a single layer; make a network with smartdeal "
+                               "compile")
+    start = time.perf_counter()
+    cost = cost_of_program(program)
+    form = program.about.get("form", "")
+    return cost, form if isinstance(form, str) else "mixed", time.perf_counter() - start
+
+
+def _table(data: dict[str, Any]) -> Table:
+    from smartdeal.sim.report import numbers
+
+    table = Table(show_footer=True, box=box.SIMPLE_HEAD, show_edge=False, collapse_padding=True)
+    totals, name = data["totals"], data["technology"]["name"]
+    dram = {key: sum(layer["dram_bytes"].values()) for key, layer in
+            ((layer["name"], layer) for layer in data["layers"])}
+    table.add_column("layer", "total", no_wrap=True)
+    for header, footer in (
+        ("cycles", numbers.cycles(totals["cycles"])), ("busy", numbers.percent(totals["busy"])),
+        ("DRAM", numbers.data_size(totals["dram_bytes"])),
+        (f"energy\n({name})", numbers.energy(totals["energy_pj"])), ("of it\nDRAM", numbers.percent(
+            data["energy_pj"]["DRAM"] / totals["energy_pj"])),
+    ):
+        table.add_column(header, footer, justify="right", no_wrap=True)
+    for layer in data["layers"]:
+        table.add_row(
+            layer["name"], numbers.cycles(layer["total_cycles"]),
+            numbers.percent(layer["cycles"]["step"] / layer["compute_cycles"]),
+            numbers.data_size(dram[layer["name"]]), numbers.energy(layer["total_pj"]),
+            numbers.percent(layer["energy_pj"]["DRAM"] / layer["total_pj"]))
+    return table
+
+
+def _verdict(data: dict[str, Any], took: float) -> str:
+    from smartdeal.sim.report import numbers
+
+    totals, table = data["totals"], data["technology"]
+    largest = sorted(data["energy_pj"].items(), key=lambda entry: -entry[1])[:3]
+    shares = ", ".join(f"{name} {numbers.percent(value / totals['energy_pj'])}"
+                       for name, value in largest)
+    return (f"{numbers.energy(totals['energy_pj'])} by the table {table['name']} "
+            f"({table['title']}): {shares}; {numbers.seconds(totals['seconds'])} at "
+            f"{table['constants']['clock']['value']:,.0f} MHz; model {took:.2f} s")

@@ -1,0 +1,50 @@
+"""How each form is trained unless the user says otherwise.
+
+DeepShift-PS takes RAdam, as published, and binary weights Adam without weight decay; the others
+take SGD. Retraining starts from trained weights, with a smaller rate.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from smartdeal.golden.options import DEFAULT_FORM
+from smartdeal.golden.training import Optimiser
+
+__all__ = ["Recipe", "forms_of", "recipe"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Optimiser, learning rates from scratch and for retraining, and weight decay."""
+
+    optimiser: Optimiser
+    rate: float
+    retraining_rate: float
+    weight_decay: float
+
+
+_USUAL = Recipe("sgd", 0.2, 0.1, 5e-4)
+_RECIPES = {
+    "deepshift-ps": Recipe("radam", 0.01, 0.01, 1e-4),
+    "binary": Recipe("adam", 0.01, 0.01, 0.0),
+}
+
+
+def recipe(form: str) -> Recipe:
+    """Return how a form is trained."""
+    return _RECIPES.get(form, _USUAL)
+
+
+def forms_of(form: str, others: Mapping[str, str]) -> str | dict[str, str]:
+    """Return the forms of a built-in network's layers when one is asked for all but a few.
+
+    Binary weights leave the first and the last layer, which have few weights and count most, in
+    int8, as their successors do (Rastegari et al. 2016, section 4).
+
+    Parameters
+    ----------
+    others : mapping of str to str
+        Forms of single layers; these count first.
+    """
+    ends = {"conv1": "int8", "fc": "int8"} if form == "binary" else {}
+    return {DEFAULT_FORM: form, **ends, **others} if ends or others else form

@@ -1,0 +1,131 @@
+"""What the decoder refuses: fields out of range, and features that were left out."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.isa import (
+    INSTRUCTION,
+    LOAD_INSTRUCTION,
+    MOVE_INSTRUCTION,
+    LayerFlag,
+    MoveFlag,
+    Opcode,
+    SectionKind,
+)
+from smartdeal.hw.layouts import layout_of
+from smartdeal.hw.loader import LOADED_KINDS
+
+__all__ = ["InstructionCheck", "instruction_layout", "load_layout", "move_layout"]
+
+instruction_layout = layout_of(INSTRUCTION)
+move_layout = layout_of(MOVE_INSTRUCTION)
+load_layout = layout_of(LOAD_INSTRUCTION)
+
+
+class InstructionCheck(wiring.Component):
+    """Check an instruction of ``INSTRUCTION_WORDS`` words (docs/execution.md, "Errors").
+
+    Timing: combinational.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+
+    Members
+    -------
+    instruction : In(instruction_layout)
+        LAYER, MOVE or LOAD.
+    field_wrong, feature_missing : Out(1)
+    """
+
+    instruction:     data.View
+    field_wrong:     Signal
+    feature_missing: Signal
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        super().__init__({
+            "instruction":     In(instruction_layout),
+            "field_wrong":     Out(1),
+            "feature_missing": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config, flags = self.config, self.instruction.flags
+        missing = sum(int(flag) for flag, there in {
+            LayerFlag.MAX_POOL: config.max_pool,
+            LayerFlag.BASIS:    config.basis,
+            LayerFlag.RESIDUAL: config.residual,
+            LayerFlag.REDUCE:   config.reduce,
+            LayerFlag.EXTERNAL: config.memory,
+        }.items() if not there)
+        with m.Switch(self.instruction.opcode):
+            with m.Case(Opcode.LAYER):
+                m.d.comb += [
+                    self.field_wrong.eq(self._layer_wrong()),
+                    self.feature_missing.eq((flags & missing) != 0),
+                ]
+            with m.Case(Opcode.MOVE):
+                m.d.comb += [
+                    self.field_wrong.eq(self._move_wrong()),
+                    self.feature_missing.eq(not config.move),
+                ]
+            if config.memory:
+                with m.Case(Opcode.LOAD):
+                    m.d.comb += self.field_wrong.eq(self._load_wrong())
+        return m
+
+    def _layer_wrong(self):
+        i = self.instruction
+        flags = i.flags
+        known = sum(int(flag) for flag in LayerFlag)
+        external = (flags & LayerFlag.EXTERNAL) != 0
+        return (
+            (i.reserved_0 != 0) | (i.reserved_1 != 0) | (i.reserved_2 != 0)
+            | ((flags & ~known & 0xFF) != 0)
+            | _both(flags, LayerFlag.MAX_POOL, LayerFlag.BASIS)
+            | _both(flags, LayerFlag.REDUCE, LayerFlag.RESIDUAL)
+            | _both(flags, LayerFlag.REDUCE, LayerFlag.EXTERNAL)
+            | (i.slices == 0) | (i.slices > self.config.max_slices)
+            | (i.tiles == 0) | (i.channels == 0) | (i.pitch == 0)
+            | (i.width > i.pitch) | (i.column_step >= i.pitch) | (i.start_column >= i.pitch)
+            | (i.residual_lane >= self.config.cols)
+            | (external & self._within_beat(i.output_base))
+        )
+
+    def _move_wrong(self):
+        i = data.View(move_layout, self.instruction)
+        known = sum(int(flag) for flag in MoveFlag)
+        lanes = ("source", "source_row", "source_channel", "target", "target_row",
+                 "target_channel")
+        wrong = (
+            ((i.flags & ~known & 0xFF) != 0) | _both(i.flags, MoveFlag.FILL, MoveFlag.DECIMATE)
+            | (i.channels == 0) | (i.rows == 0) | (i.columns == 0)
+        )
+        for name in lanes:
+            wrong |= i[f"{name}_lane"] >= self.config.cols
+        for index in range(9):
+            wrong |= i[f"reserved_{index}"] != 0
+        return wrong
+
+    def _load_wrong(self):
+        i = data.View(load_layout, self.instruction)
+        kinds = [kind for kind in LOADED_KINDS
+                 if kind is not SectionKind.BASIS or self.config.basis]
+        wrong = (
+            ~i.kind.matches(*kinds) | (i.runs == 0) | (i.count == 0) | (i.inner == 0)
+            | self._within_beat(i.offset) | self._within_beat(i.memory_stride)
+        )
+        for index in range(7):
+            wrong |= i[f"reserved_{index}"] != 0
+        return wrong
+
+    def _within_beat(self, offset):
+        return (offset & (self.config.host_bits // 8 - 1)) != 0
+
+
+def _both(flags, one, other):
+    return (flags & (one | other)) == (one | other)

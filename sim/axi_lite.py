@@ -1,0 +1,73 @@
+"""An AXI4-Lite master, to run inside the simulator."""
+
+from typing import Any
+
+from cocotb.triggers import RisingEdge
+
+from smartdeal.hw.axi import Response
+from smartdeal.sim.driver import number
+from smartdeal.sim.errors import PortError
+
+__all__ = ["AxiLiteMaster"]
+
+_OUTPUTS = ("awaddr", "awprot", "awvalid", "wdata", "wstrb", "wvalid", "bready", "araddr", "arprot",
+            "arvalid", "rready")
+
+
+class AxiLiteMaster:
+    """Reads and writes registers through the ports ``control__…``.
+
+    Parameters
+    ----------
+    dut : cocotb handle
+    edge : RisingEdge
+        Of the clock.
+    stall_cycles : int
+        Cycles after which a transfer without an answer fails.
+    """
+
+    def __init__(self, dut: Any, edge: RisingEdge, stall_cycles: int) -> None:
+        self._dut, self._edge, self._stall_cycles = dut, edge, stall_cycles
+        self.reset()
+
+    def reset(self) -> None:
+        """Offer nothing."""
+        for name in _OUTPUTS:
+            self._port(name).value = 0
+
+    async def write(self, address: int, value: int) -> None:
+        """Write a register."""
+        for name, content in (("awaddr", address), ("wdata", value), ("wstrb", 0b1111)):
+            self._port(name).value = content
+        await self._transfer(("aw", "w"), "b", f"write of register {address:#04x}")
+
+    async def read(self, address: int) -> int:
+        """Return the value of a register."""
+        self._port("araddr").value = address
+        await self._transfer(("ar",), "r", f"read of register {address:#04x}")
+        return number(self._port("rdata"))
+
+    async def _transfer(self, request: tuple[str, ...], answer: str, what: str) -> None:
+        """Offer a request on its channels and take the answer."""
+        waiting = set(request)
+        for channel in request:
+            self._port(f"{channel}valid").value = 1
+        self._port(f"{answer}ready").value = 1
+        for _ in range(self._stall_cycles):
+            await self._edge
+            for channel in sorted(waiting):
+                if self._port(f"{channel}ready").value:
+                    self._port(f"{channel}valid").value = 0
+                    waiting.remove(channel)
+            if self._port(f"{answer}valid").value:
+                if waiting:
+                    raise PortError(f"control: {what} was answered before it was taken")
+                self._port(f"{answer}ready").value = 0
+                response = Response(number(self._port(f"{answer}resp")))
+                if response != Response.OKAY:
+                    raise PortError(f"control: {what} was answered with {response.name}")
+                return
+        raise PortError(f"control: {what} was not answered for {self._stall_cycles} cycles")
+
+    def _port(self, name: str) -> Any:
+        return getattr(self._dut, f"control__{name}")

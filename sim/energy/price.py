@@ -1,0 +1,98 @@
+"""The energy of events on one accelerator: which hardware each event moves, and at what width."""
+
+from smartdeal.golden.formats import ACT_BITS, BASIS_BITS, BASIS_SIZE, REQUANTISE
+from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.isa import basis_format, channel_format, step_format
+from smartdeal.sim.energy.arithmetic import (
+    add_pj,
+    multiply_pj,
+    register_pj,
+    shift_pj,
+    wide_sram_pj,
+)
+from smartdeal.sim.energy.events import Events
+from smartdeal.sim.energy.technology import Technology
+
+__all__ = ["COMPONENTS", "CONTROL_BITS", "price"]
+
+#: Where energy goes, and what that is.
+COMPONENTS: dict[str, str] = {
+    "DRAM": "bytes from and to external memory",
+    "weight buffer": "steps read and loaded",
+    "activation buffer": "vectors read; bytes stored, moved and loaded",
+    "PE shift": "the shifters of the array",
+    "PE add": "the adders of the array; comparisons of a pool",
+    "PE registers": "accumulators and result registers",
+    "read-out": "from result registers to the basis stage; sums of slices and maps",
+    "basis": "products with B and their sums; its table and its state",
+    "requantise": "products, residual operands, rounding, clamping; its table",
+    "control": "instructions, counters and addresses; pipeline registers beside the data",
+}
+
+#: Register bits of control that change in a cycle: counters of steps, tiles and positions,
+#: addresses, state machines. Measured by bench/activity.py on a 12×16 array (docs/energy.md).
+CONTROL_BITS = 64
+#: Stages that a step's coefficients and vector pass.
+_COEFFICIENT_STAGES, _VECTOR_STAGES = 4, 2
+
+
+def price(
+    events: Events, cycles: int, dram_bytes: int, config: AcceleratorConfig,
+    technology: Technology,
+) -> dict[str, float]:
+    """Return the energy of events in pJ, by component in the order of :data:`COMPONENTS`.
+
+    Parameters
+    ----------
+    cycles : int
+        In which control runs.
+    dram_bytes : int
+        From and to external memory.
+    """
+    t, e = technology, events
+    acc, lanes = config.acc_bits, config.drain_lanes
+    shifted = ACT_BITS + config.exponents - 1
+    product = acc + BASIS_BITS
+    step, basis, channel = (layout.bits for layout in (
+        step_format(config), basis_format(config), channel_format(config)))
+    bank = t.sram(config.activation_words)  # byte-wide banks
+    vectors = e.vector_reads + e.residual_reads + e.move_reads + e.host_reads
+    written = e.stored_bytes + e.moved_bytes + e.activation_loads * config.cols
+    partial = wide_sram_pj(lanes * config.sum_bits, config.rows * config.chunks, t)
+    state = wide_sram_pj((BASIS_SIZE - 1) * (product + 4),
+                         max(1, config.filters_per_group) * config.max_slices, t)
+    shifts = e.shift_adds * shift_pj(shifted, t)
+    return {
+        "DRAM": dram_bytes * t["dram"],
+        "weight buffer": (e.weight_reads + e.weight_loads)
+        * wide_sram_pj(step, config.weight_steps, t),
+        "activation buffer": (vectors * config.cols + written) * bank,
+        "PE shift": shifts,
+        "PE add": e.shift_adds * add_pj(acc, t) + e.maximums * add_pj(ACT_BITS, t),
+        "PE registers": (e.accumulator_writes + e.result_writes) * register_pj(acc, t),
+        "read-out": e.result_reads * register_pj(acc * (config.chunks + 1), t)
+        + (e.partial_reads + e.partial_writes) * partial
+        + e.sum_adds * add_pj(config.sum_bits, t),
+        "basis": e.basis_multiplies * (multiply_pj(acc, BASIS_BITS, t) + register_pj(product, t))
+        + e.basis_adds * (add_pj(product, t) + register_pj(product, t))
+        + (e.basis_reads + e.basis_loads) * wide_sram_pj(basis, config.basis_entries, t)
+        + (e.state_reads + e.state_writes) * state,
+        "requantise": _requantise(e, config, t)
+        + (e.channel_reads + e.channel_loads) * wide_sram_pj(channel, config.channel_entries, t),
+        "control": (e.instruction_words + e.program_loads)
+        * wide_sram_pj(32, config.program_words, t)
+        + register_pj(cycles * CONTROL_BITS + e.steps * _COEFFICIENT_STAGES
+                      * config.rows * config.coefficient.bits
+                      + vectors * _VECTOR_STAGES * config.cols * ACT_BITS, t),
+    }
+
+
+def _requantise(events: Events, config: AcceleratorConfig, t: Technology) -> float:
+    """Return the energy of bias, product, residual, shift and clamp, per lane."""
+    total = REQUANTISE.total_bits(config.sum_bits)
+    once = (add_pj(config.sum_bits, t) + add_pj(total, t) + shift_pj(total, t)
+            + multiply_pj(config.sum_bits + 1, REQUANTISE.multiplier_bits, t)
+            + register_pj(config.sum_bits + 2 * total + 2 * ACT_BITS, t))
+    residual = (multiply_pj(ACT_BITS + 1, REQUANTISE.multiplier_bits, t)
+                + add_pj(total, t) + register_pj(total, t))
+    return events.requantise_multiplies * once + events.residual_multiplies * residual

@@ -1,0 +1,1 @@
+"""Reports: the cost of a network as data, as a page and as a table."""

@@ -1,0 +1,60 @@
+"""``smartdeal report``: files, exit codes, messages of one line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SMALL = ("--rows", "6", "--cols", "8")
+
+
+def test_help_has_examples(run: Any) -> None:
+    outcome = run("report", "--help")
+    assert outcome.code == 0
+    assert "\n    smartdeal report " in outcome.out
+
+
+def test_report_of_a_network(run: Any, tmp_path: Path) -> None:
+    page, values, table = (tmp_path / name for name in ("r.html", "r.json", "r.csv"))
+    outcome = run("report", "resnet8", *SMALL, "--form", "mixed", "--tech", "45nm", "-o",
+                  str(page), "--json", str(values), "--csv", str(table))
+    assert outcome.code == 0, outcome.err
+    assert "by the table 45nm" in outcome.out
+    data = json.loads(values.read_text())
+    assert {layer["form"] for layer in data["layers"]} == {"", "smartdeal", "deepshift", "shift2"}
+    assert page.read_text().startswith("<!doctype html>")
+    assert len(table.read_text().splitlines()) == 1 + len(data["layers"])
+
+
+def test_report_of_a_program(run: Any, tmp_path: Path) -> None:
+    program, values = tmp_path / "net.sdp", tmp_path / "r.json"
+    assert run("compile", "resnet8", *SMALL, "-o", str(program)).code == 0
+    assert run("report", str(program), "--json", str(values)).code == 0
+    data = json.loads(values.read_text())
+    assert data["on_chip"]
+    assert data["configuration"]["rows"] == 6
+    assert len(data["memory"]) == len(data["layers"])
+    outcome = run("report", str(program), "--rows", "9")
+    assert outcome.code == 2
+    assert outcome.err == ("error: a program file has its own form and configuration; leave out "
+                           "--rows\n")
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (("resnet9",), "network must be one of "),
+    (("resnet8", "--tech", "7nm"),
+     "technology must be one of 28nm, 45nm, zc706 or a TOML file, not '7nm'"),
+    (("resnet8", "--tech", "no.toml"),
+     "cannot read technology table no.toml: No such file or directory"),
+    (("none.sdp",), "none.sdp"),
+    (("resnet8", "--form", "float"), "weight form must be one of "),
+    (("resnet18", "--rows", "2", "--cols", "2", "--weight-steps", "16", "--form", "deepshift"),
+     "layer 'conv1': one group of 2 output channels takes "),
+])
+def test_refused(run: Any, arguments: tuple[str, ...], message: str) -> None:
+    outcome = run("report", *arguments)
+    assert outcome.code == 2
+    assert outcome.err.startswith("error: ")
+    assert message in outcome.err
+    assert outcome.err.count("\n") == 1

@@ -1,0 +1,48 @@
+"""The ResNet-50 of the onnx library: full width, but every weight of a layer is equal."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from smartdeal.compiler import import_model, quantise_network
+from smartdeal.golden.batch import BatchNetwork
+from smartdeal.golden.checkpoints import noise_images
+from smartdeal.golden.graph import FloatGraph
+from smartdeal.golden.store import load_network, save_network
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def graph() -> FloatGraph:
+    return import_model(
+        Path(onnx.__file__).parent / "backend/test/data/light/light_resnet50.onnx")
+
+
+def test_import(graph: FloatGraph) -> None:
+    """The layers of ResNet-50 v1: stem, 16 blocks of three, four shortcuts, pools, classes."""
+    kinds = [node.kind for node in graph.nodes]
+    assert (kinds.count("conv"), kinds.count("linear"), len(kinds)) == (53, 1, 56)
+    assert sum(node.residual is not None for node in graph.nodes) == 16
+    assert graph.input_shape == (3, 224, 224)
+    assert graph.shapes[graph.nodes[-1].name] == (1000, 1, 1)
+    assert sum(node.weights.numel() for node in graph.nodes if node.weights is not None) \
+        == 25_502_912
+    assert graph.notes == (
+        "Softmax at the end is left out: the order of the classes is the same.",)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["int8", "deepshift"])
+def test_integer_network(graph: FloatGraph, form: str, tmp_path: Path) -> None:
+    """Its numbers grow to 10^19 and its ranges collapse to a point; each layer still follows."""
+    images = noise_images(graph.input_shape, 1, 0)
+    network = quantise_network(graph, images, form)
+    logits = BatchNetwork(network).logits(images.numpy())
+    np.testing.assert_allclose(logits, graph(images).double().numpy(), rtol=0.05)
+    save_network(network, tmp_path / "net.npz")
+    again = BatchNetwork(load_network(tmp_path / "net.npz")).logits(images.numpy())
+    np.testing.assert_array_equal(again, logits)
