@@ -53,18 +53,19 @@ def flash_board(
     options = ["--board", board.flash] if board.flash else []
     command = [*loader_command(), *options, *(["--write-flash"] if permanent else []),
                str(bitstream)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert process.stdout is not None
     lines = []
-    try:
-        for line in process.stdout:
-            lines.append(line.strip())
-            if tell is not None:
-                tell(line)
-        process.wait()
-    finally:
-        process.kill()
-        process.wait()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                lines.append(line.strip())
+                if tell is not None:
+                    tell(line)
+            process.wait()
+        finally:
+            process.kill()
+            process.wait()
     if process.returncode:
         said = " / ".join([line for line in lines if line][-2:]) or "no reason given"
         raise BuildStepError(f"openFPGALoader could not program {board.name}: {said}; is it "
