@@ -76,6 +76,25 @@ class BuildReport:
         found = [seed.mhz for seed in self.seeds]
         return min(found), statistics.median(found), max(found)
 
+    def shares(self) -> list[tuple[str, int, int]]:
+        """Return kind, number used and number there of what the device has."""
+        return [(what, getattr(self.resources, name), getattr(self.capacity, name))
+                for name, what in _SHORT.items()]
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return what a table shows."""
+        low, middle, high = self.clocks
+        clocks = f"{low:.1f} / {middle:.1f} / {high:.1f} MHz"
+        return [
+            *((what, f"{used:,} of {there:,}") for what, used, there in self.shares()),
+            ("runs at", f"{self.clock_mhz:g} MHz"),
+            (f"clock over {len(self.seeds)} seeds: least, median, largest", clocks),
+            ("processing elements", f"{self.elements:,}"),
+            ("peak", f"{self.peak_gops:.2f} GOPS"),
+            ("peak per 1,000 LUTs", f"{self.peak_gops / self.resources.lut * 1e3:.2f} GOPS"),
+            ("time", f"{sum(self.seconds.values()):.0f} s"),
+        ]
+
     def as_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         low, middle, high = self.clocks

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from smartdeal.boards.catalogue import board
 from smartdeal.boards.errors import LinkError
-from smartdeal.boards.link import Hello, Link, Port
+from smartdeal.boards.link import Hello, Link, Port, open_serial
 from smartdeal.boards.protocol import MAX_PAYLOAD
 from smartdeal.compiler import NetworkProgram
 from smartdeal.hw.config import AcceleratorConfig
@@ -22,7 +23,10 @@ from smartdeal.hw.registers import (
     Status,
 )
 
-__all__ = ["BoardResult", "BoardSession", "run_on_board"]
+__all__ = ["BoardResult", "BoardSession", "open_port", "run_on_board"]
+
+#: What a simulated board's name begins with.
+_SIMULATED = "sim:"
 
 _POLL_SECONDS = 0.001
 #: A program that takes longer has stopped: networks of a board's size take less than a second.
@@ -174,6 +178,28 @@ class BoardSession:
                 raise LinkError(f"the board sent {len(data)} of {count * unit} bytes")
             data += part
         return b"".join(data[at:at + config.cols] for at in range(0, len(data), unit))
+
+
+def open_port(
+    name: str, config: AcceleratorConfig, tell: Callable[[str, float], None],
+) -> Port:
+    """Open a serial port, or start a simulated board: ``sim:BOARD``.
+
+    A simulated board has the given configuration and the board's clock, as a build for it would.
+
+    Raises
+    ------
+    LinkError
+        If the port cannot be used.
+    BoardError
+        If there is no such board.
+    """
+    if not name.startswith(_SIMULATED):
+        return open_serial(name)
+    from smartdeal.boards.simulated import open_simulated
+
+    chosen = board(name.removeprefix(_SIMULATED))
+    return open_simulated(name, config, chosen.clock_mhz, tell)
 
 
 def run_on_board(

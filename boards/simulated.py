@@ -16,7 +16,7 @@ from smartdeal.hw.technology import Technology
 from smartdeal.hw.verilog import emit, ports
 from smartdeal.sim.runner import Simulator, build_simulator, cocotb_environment
 
-__all__ = ["SimulatedPort", "build_board_simulator"]
+__all__ = ["SimulatedPort", "build_board_simulator", "open_simulated"]
 
 _TOP = "smartdeal_board"
 _BENCH = "smartdeal.boards.bench"

@@ -119,10 +119,9 @@ def run_tool(
     began = time.monotonic()
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     prefix = ["nice", "-n", str(nice)] if nice and shutil.which("nice") else []
-    with log.open("w") as output:
-        process = subprocess.Popen([*prefix, *arguments], cwd=folder, stdout=subprocess.PIPE,
-                                   stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True,
-                                   errors="replace", env=environment)
+    with log.open("w") as output, subprocess.Popen(
+            [*prefix, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL, text=True, errors="replace", env=environment) as process:
         assert process.stdout is not None
         try:
             for line in process.stdout:

@@ -10,6 +10,8 @@ from typing import Any
 import click
 
 from smartdeal.cli.accuracy import accuracy
+from smartdeal.cli.boards import boards
+from smartdeal.cli.build import build, flash
 from smartdeal.cli.compare import compare
 from smartdeal.cli.compile import compile_command
 from smartdeal.cli.compress import compress
@@ -74,10 +76,13 @@ COMMANDS = (
     accuracy,
     train,
     compress,
-    report,
-    synth,
-    compare,
     shootout,
+    report,
+    compare,
+    synth,
+    boards,
+    build,
+    flash,
     disasm,
     config,
 )

@@ -30,6 +30,8 @@ Examples:
   smartdeal run net.sdp shoe.png
   smartdeal run net.sdp photos/ --compare --json classes.json
   smartdeal run net.sdp shoe.png --engine rtl
+  smartdeal run net.sdp shoe.png --port /dev/ttyUSB0
+  smartdeal run net.sdp shoe.png --port sim:ulx3s_85f
 """
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -43,15 +45,21 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
               show_default=True, help="What runs the program.")
 @click.option("--sim", "simulator", type=click.Choice(("verilator", "icarus")),
               default="verilator", show_default=True, help="Simulator of the Verilog.")
+@click.option("--port", metavar="/dev/tty…|sim:BOARD",
+              help="Run on a board at a serial port, or on a simulated one.")
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True,
               help="Classes to print for each image.")
 @click.option("--compare", is_flag=True, help="Print what the float network says, too.")
 @click.option("--json", "json_file", type=_FILE, metavar="FILE", help="Write the classes as JSON.")
 def run(
     program: Path, images: tuple[Path, ...], engine: Any, simulator: Any, top: int,
-    compare: bool, json_file: Path | None,
+    compare: bool, json_file: Path | None, port: str | None,
 ) -> int:
     """Run a network that smartdeal compile made, on images, and print their classes."""
+    if port is not None:
+        if engine != "interpreter":
+            raise click.UsageError("--port and --engine exclude each other: a board is an engine")
+        return _on_board(program, images, port, top, json_file)
     if engine == "rtl":
         from smartdeal.sim.runner import check_tools
 
@@ -94,6 +102,39 @@ def run(
     if verdict:
         out.print(verdict, soft_wrap=True)
     return 0 if good else 1
+
+
+def _on_board(
+    program: Path, images: tuple[Path, ...], port: str, top: int, json_file: Path | None,
+) -> int:
+    """Run on a board and print classes and measured cycles."""
+    from smartdeal.boards.host import open_port, run_on_board
+    from smartdeal.compiler import NetworkProgram
+    from smartdeal.golden.pictures import read_pictures
+
+    loaded = NetworkProgram.load(program)
+    pictures = read_pictures(images, loaded.input_shape, preprocessing_about(loaded, program))
+    with stages() as tell:
+        results, session = run_on_board(
+            loaded, [loaded.quantise(x) for _, x in pictures],
+            open_port(port, loaded.config, tell), tell=tell)
+    out = console()
+    written: list[dict[str, Any]] = []
+    for (name, _), result in zip(pictures, results, strict=True):
+        classes = _classes(loaded, result.output, top)
+        written.append({"image": name, "cycles": result.cycles, "seconds": result.seconds,
+                        "classes": [{"class": label, "probability": round(p, 6)}
+                                    for label, p in classes]})
+        said = "  ".join(f"{label} {p:.1%}" for label, p in classes)
+        out.print(f"{name}: {said}  ({result.cycles:,} cycles, {result.seconds * 1e3:.2f} ms)",
+                  soft_wrap=True, markup=False)
+    out.print(f"{port}: {session.link.baud:,} bits/s, {session.link.retries} frames sent again",
+              soft_wrap=True, markup=False)
+    if json_file is not None:
+        write_text(json_file, json.dumps({
+            "network": loaded.name, "program": str(program), "port": port,
+            "clock_hz": session.hello.clock_hz, "images": written}, indent=2) + "\n")
+    return 0
 
 
 def about(program: "NetworkProgram", path: Path, name: str) -> Any:

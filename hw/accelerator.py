@@ -81,7 +81,7 @@ class Accelerator(wiring.Component):
             mover = self._mover(m, control, issue, buffer, readout)
             written |= mover.write_mask.any()
         else:
-            m.d.comb += control.activation_error.eq(issue.activation_error | readout.store_error)
+            m.d.sync += control.activation_error.eq(issue.activation_error | readout.store_error)
 
         m.d.comb += [
             # program control ↔ the two loops
@@ -91,8 +91,6 @@ class Accelerator(wiring.Component):
             sequence.cancel.eq(control.cancel),
             control.issue_active.eq(issue.active),
             control.readout_busy.eq(sequence.busy),
-            control.step_error.eq(issue.step_error),
-            control.table_error.eq(readout.table_error),
             # step issue ↔ read-out control
             issue.readout_busy.eq(sequence.busy),
             issue.readout_ending.eq(sequence.last_command),
@@ -112,6 +110,12 @@ class Accelerator(wiring.Component):
             readout.command.eq(sequence.command),
             readout.lanes.eq(array.lanes),
             readout.vector.eq(buffer.vector),
+        ]
+        # Errors are told a cycle late, long before the flush ends: the comparisons that find them
+        # are long carry chains, and the control logic behind them is deep.
+        m.d.sync += [
+            control.step_error.eq(issue.step_error),
+            control.table_error.eq(readout.table_error),
         ]
         tables = {
             SectionKind.PROGRAM:  control.program_write,
@@ -166,9 +170,9 @@ class Accelerator(wiring.Component):
             issue.move_word.eq(mover.read_word),
             issue.move_lane.eq(mover.read_lane),
             control.move_active.eq(mover.active),
-            control.activation_error.eq(issue.activation_error | readout.store_error
-                                        | mover.write_error),
         ]
+        m.d.sync += control.activation_error.eq(issue.activation_error | readout.store_error
+                                                | mover.write_error)
         with m.If(mover.write_mask.any()):
             m.d.comb += [
                 buffer.write_word.eq(mover.write_word),

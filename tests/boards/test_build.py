@@ -1,0 +1,70 @@
+"""A bitstream for a small ECP5 array, by the tools of the package index."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from smartdeal.boards import flow
+from smartdeal.boards.build import build_board
+from smartdeal.boards.catalogue import board
+from smartdeal.boards.errors import FitError, TimingError
+from smartdeal.boards.flow import Routed
+from smartdeal.boards.report import report_html
+from smartdeal.boards.technology import Resources
+from smartdeal.hw.config import AcceleratorConfig
+
+SMALL = AcceleratorConfig(
+    rows=2, cols=2, acc_bits=18, sum_bits=32, max_slices=1, activation_words=256,
+    weight_steps=256, channel_entries=64, program_words=128, host_bits=32, basis=False,
+    max_pool=False, residual=False, reduce=False, move=False)
+
+
+@pytest.mark.slow
+def test_small_ecp5(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    chosen = board("ulx3s_25f")
+    report = build_board(chosen, SMALL, tmp_path / "ulx3s", clock_mhz=25)
+    assert report.bitstream.stat().st_size > 100_000
+    assert 3_000 < report.resources.lut < 10_000
+    assert report.clocks[0] > 25
+    assert report.peak_gops == pytest.approx(2 * 4 * 0.025)
+    saved = json.loads((tmp_path / "ulx3s" / "report.json").read_text())
+    assert saved["fingerprint"] == SMALL.fingerprint
+    assert saved["seeds"][0]["critical_path"]
+    assert "2 × 2 on ulx3s_25f" in report_html(report)
+    names = {path.name for path in (tmp_path / "ulx3s").iterdir()}
+    assert {"core.v", "top.il", "top.lpf", "netlist.json", "synthesis.log", "seed_1.config",
+            "seed_1.log", "config.toml", "ulx3s_25f.bit"} <= names
+
+
+@pytest.fixture
+def shortcuts(monkeypatch):
+    """Let synthesis and place and route take no time."""
+    def synthesise(chosen, folder):
+        (folder / "stat.json").write_text('{"design": {"num_cells_by_type": {"LUT4": 5000}}}')
+        return 1.0
+
+    def route(chosen, sources, seed, folder, **options):
+        return Routed(seed, 20.0 + seed, 1.0, {}, ("core.accelerator.issue", "core.accelerator"))
+
+    monkeypatch.setattr(flow, "synthesise", synthesise)
+    monkeypatch.setattr(flow, "route", route)
+
+
+def test_slow_clock_leaves_no_bitstream(tmp_path, shortcuts):
+    chosen = board("ulx3s_25f")
+    old = tmp_path / "ulx3s_25f.bit"
+    old.write_bytes(b"an older one")
+    with pytest.raises(TimingError, match=(
+            r"ulx3s_25f reaches 22\.0 MHz, not 37\.5 MHz, with the best of 2 seeds; critical path: "
+            r"core\.accelerator\.issue → core\.accelerator; say --clock 21")):
+        build_board(chosen, SMALL, tmp_path, seeds=(1, 2))
+    assert not old.exists()
+    assert not (tmp_path / "report.json").exists()
+
+
+def test_too_large_stops_before_routing(tmp_path, shortcuts, monkeypatch):
+    monkeypatch.setattr(flow, "route", lambda *arguments, **options: pytest.fail("routed"))
+    with pytest.raises(FitError, match="2×2 array does not fit"):
+        build_board(replace(board("ulx3s_25f"), capacity=Resources()), SMALL, tmp_path)

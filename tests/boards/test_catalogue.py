@@ -1,0 +1,89 @@
+"""The boards: every one can be elaborated, and what is asked of them wrongly is told."""
+
+import pytest
+
+from smartdeal.boards.build import check_fit
+from smartdeal.boards.catalogue import BOARDS, board
+from smartdeal.boards.choose import choose
+from smartdeal.boards.clocks import pll_settings
+from smartdeal.boards.core import BoardCore
+from smartdeal.boards.errors import BoardError, BuildStepError, FitError
+from smartdeal.boards.flash import flash_board
+from smartdeal.boards.flow import generate
+from smartdeal.boards.technology import TARGETS, Resources
+from smartdeal.boards.tools import run_tool
+from smartdeal.boards.top import BoardTop
+from smartdeal.hw.config import AcceleratorConfig
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_top_has_clock_and_serial_line(name):
+    chosen = board(name)
+    platform = chosen.make_platform()
+    settings = pll_settings(chosen.target, platform.default_clk_frequency,
+                            chosen.clock_mhz * 1e6, device=chosen.device)
+    assert 0.9 * chosen.clock_mhz <= settings.frequency_hz / 1e6 <= chosen.clock_mhz
+    core = BoardCore(chosen.config, clock_hz=round(settings.frequency_hz))
+    plan = platform.prepare(BoardTop(core, chosen.target, settings, pll_pad=chosen.pll_pad), "top")
+    constraints = next(text for file, text in plan.files.items()
+                       if file.endswith((".lpf", ".pcf", ".cst")))
+    if isinstance(constraints, bytes):
+        constraints = constraints.decode()
+    for pin in ("clk", "rx", "tx"):
+        assert pin in constraints
+
+
+def test_unknown_board():
+    with pytest.raises(BoardError, match=r"no board is called 'ulx3s_84f'; did you mean ulx3s_"):
+        board("ulx3s_84f")
+    with pytest.raises(BoardError, match="no board is called 'zzzzzz'; known: colorlight"):
+        board("zzzzzz")
+
+
+def test_array_that_does_not_fit():
+    chosen = board("tang_nano_9k")
+    needed = Resources(lut=9_000, ff=6_000, bram=27, dsp=2)
+    with pytest.raises(FitError, match=r"a 12×16 array does not fit tang_nano_9k: it takes 9,000 "
+                                       r"LUTs of 8,640 and 27 block RAMs of 26"):
+        check_fit(chosen, AcceleratorConfig(), needed)
+
+
+def test_clock_that_no_pll_makes():
+    with pytest.raises(BoardError, match=r"clock of 3 MHz cannot be made from 25 MHz"):
+        pll_settings("ecp5", 25e6, 3e6)
+
+
+def test_choice():
+    chosen = board("ulx3s_85f")
+    assert choose(chosen, {}) == (chosen.config, "the board's default")
+    config, why = choose(chosen, {"rows": 6, "cols": 8})
+    assert (config.rows, config.cols) == (6, 8)
+    assert config.weight_steps == chosen.config.weight_steps
+    assert why == "the board's default with rows = 6, cols = 8"
+
+
+def test_no_bitstream_to_flash(tmp_path):
+    with pytest.raises(BoardError, match=r"no bitstream .*; build it with smartdeal build ulx3s"):
+        flash_board(board("ulx3s_85f"), tmp_path)
+
+
+def test_device_options(tmp_path):
+    config = AcceleratorConfig(rows=2, cols=2, activation_words=64, weight_steps=64,
+                               channel_entries=16, basis=False, program_words=64)
+    for name, wanted in {"ulx3s_25f": "--25k", "hx8k_breakout": "--hx8k",
+                         "tang_nano_9k": "family=GW1N-9C"}.items():
+        chosen = board(name)
+        sources = generate(chosen, config, chosen.clock_mhz, tmp_path)
+        assert wanted in sources.device_options
+        assert (tmp_path / "core.v").read_text().count("module smartdeal_core(") == 1
+
+
+def test_tool_that_fails(tmp_path):
+    with pytest.raises(BuildStepError, match=r"place failed: ERROR: no room \(log: .*tool.log\)"):
+        run_tool(["sh", "-c", "echo ERROR: no room; exit 3"], what="place", folder=tmp_path,
+                 log=tmp_path / "tool.log")
+
+
+def test_cells_count():
+    cells = {"LUT4": 10, "CCU2C": 3, "TRELLIS_FF": 7, "TRELLIS_DPR16X4": 1, "DP16KD": 2}
+    assert TARGETS["ecp5"].count(cells) == Resources(lut=22, carry=6, ff=7, bram=2, lutram=6)
