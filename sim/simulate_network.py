@@ -1,8 +1,8 @@
-"""Runs whole networks on the accelerator; every tensor stays in its activation buffer.
+"""Runs whole networks on the accelerator, on chip or with system memory.
 
 As for single layers three computations meet: the integer network, the reference interpreter and
 the hardware behind its ports. The whole part of the activation buffer that the program uses is
-compared, padding and all, and the counters of every segment.
+compared, padding and all, the program's region of system memory, and the counters of every segment.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,14 @@ from smartdeal.compiler import NetworkProgram
 from smartdeal.golden.integer import run_network
 from smartdeal.golden.interpreter import Interpreter
 from smartdeal.golden.layers import IntegerNetwork
-from smartdeal.sim.device import accelerator_simulator
+from smartdeal.sim.device import accelerator_simulator, system_simulator
 from smartdeal.sim.host import Host, Outcome
-from smartdeal.sim.latency import Cycles, predict
+from smartdeal.sim.latency import Cycles
+from smartdeal.sim.memory_timing import MemoryTiming
+from smartdeal.sim.network_latency import NetworkPrediction, predict_network
 from smartdeal.sim.runner import SimulatorName, run_job
 from smartdeal.sim.simulate import MARGIN_CYCLES, Engine, Progress, failure, operation_cost
+from smartdeal.sim.system_host import SystemHost
 
 __all__ = ["NetworkReport", "SegmentReport", "simulate_network"]
 
@@ -68,7 +71,14 @@ class NetworkReport:
         By tensor, the elements in which interpreter and integer network differ; empty if there was
         nothing to compare with.
     bytes_compared, bytes_wrong : int
-        Bytes of the activation buffer in which interpreter and hardware are compared, and differ.
+        Bytes of the activation buffer and the region in which interpreter and hardware are
+        compared, and differ.
+    bytes_loaded, bytes_stored : int
+        What the program read from and wrote to system memory, by the hardware or as predicted.
+    traffic_as_predicted : bool
+        Whether these are the same.
+    problem : str
+        What went wrong around the program, with all images together; empty if nothing did.
     """
 
     output: NDArray[np.int8]
@@ -76,14 +86,18 @@ class NetworkReport:
     wrong: dict[str, int]
     bytes_compared: int
     bytes_wrong: int
+    bytes_loaded: int = 0
+    bytes_stored: int = 0
+    traffic_as_predicted: bool = True
+    problem: str = ""
 
     @property
     def failure(self) -> str:
-        """Why the hardware did not finish, or nothing."""
+        """Why the hardware did not finish, or what went wrong around it; or nothing."""
         for number, segment in enumerate(self.segments):
             if segment.failure:
                 return f"segment {number} {segment.failure}"
-        return ""
+        return self.problem
 
     @property
     def bit_exact(self) -> bool:
@@ -92,8 +106,9 @@ class NetworkReport:
 
     @property
     def cycle_exact(self) -> bool:
-        """Whether every counter is as predicted."""
-        return all(segment.cycle_exact for segment in self.segments)
+        """Whether every counter is as predicted, and the traffic."""
+        return (self.traffic_as_predicted
+                and all(segment.cycle_exact for segment in self.segments))
 
     @property
     def predicted(self) -> Cycles:
@@ -104,10 +119,12 @@ class NetworkReport:
 def simulate_network(
     program: NetworkProgram, images: Sequence[NDArray[np.int8]], *,
     network: IntegerNetwork | None = None, engine: Engine = "rtl",
-    simulator: SimulatorName = "verilator", waves: Path | None = None, idle: float = 0.0,
-    seed: int = 0, progress: Progress | None = None,
+    timing: MemoryTiming | None = None, simulator: SimulatorName = "verilator",
+    waves: Path | None = None, idle: float = 0.0, seed: int = 0, progress: Progress | None = None,
 ) -> list[NetworkReport]:
     """Run a network on images, all in one simulator, and compare what comes out.
+
+    A program with system memory runs behind AXI, and the whole region is compared too.
 
     Parameters
     ----------
@@ -117,70 +134,100 @@ def simulate_network(
         To compare every tensor that the program keeps with.
     engine : "rtl" or "interpreter"
         Whether the hardware is simulated too, or only the interpreter runs.
+    timing : MemoryTiming, optional
+        Of the system memory, for programs that use it; 60 cycles latency and 8 bytes per cycle
+        unless said otherwise.
     simulator, waves, idle, seed, progress
-        As for :func:`smartdeal.sim.simulate.simulate_layers`.
+        As for :func:`smartdeal.sim.simulate.simulate_layers`; a program with system memory has no
+        streams to be idle on, and the seed is that of what its region holds at the start.
 
     Raises
     ------
     ValueError
-        If an image has another shape or type than the network's input.
+        If an image has another shape or type than the network's input, or idle cycles are wanted
+        where there are no streams.
     ToolError, BuildError, SimulationError
         If the simulator cannot be built, or the hardware breaks a rule of its ports.
     """
+    if idle and program.memory_bytes:
+        raise ValueError(f"Idle cycles must be 0 for a program with system memory, not {idle}")
     tell = progress or (lambda stage, done: None)
-    predicted = [predict(segment, program.config) for segment in program.segments]
-    datas = [program.input_image(image, clear=True) for image in images]
+    timing = timing or MemoryTiming()
+    predicted = predict_network(program, timing)
+    starts = ([bytes(program.region(image, noise=np.random.default_rng([seed, number])))
+               for number, image in enumerate(images)] if program.memory_bytes
+              else [program.input_image(image, clear=True) for image in images])
 
-    def interpret() -> list[bytes]:
-        regions: list[bytes] = []
-        for number, data in enumerate(datas):
-            tell("interpret", number / len(datas))
-            regions.append(_interpret(program, data))
+    def interpret() -> list[_End]:
+        ends: list[_End] = []
+        interpreter = Interpreter(program.config)
+        for number, start in enumerate(starts):
+            tell("interpret", number / len(starts))
+            ends.append(_interpret(program, interpreter, start))
         tell("interpret", 1.0)
-        return regions
+        return ends
 
     if engine == "interpreter":
-        return [_report(program, network, image, region, predicted, None)
-                for image, region in zip(images, interpret(), strict=True)]
+        return [_report(program, network, image, end, predicted, None)
+                for image, end in zip(images, interpret(), strict=True)]
 
-    def hardware() -> list[list[Outcome]]:
+    def hardware() -> tuple[str, list[list[Outcome]]]:
         tell("build", 0.0)
-        built = accelerator_simulator(program.config, name=simulator, waves=waves)
+        build = system_simulator if program.memory_bytes else accelerator_simulator
+        built = build(program.config, name=simulator, waves=waves)
         tell("build", 1.0)
-        host = _host(program, datas, predicted)
+        host = _host(program, starts, predicted, timing)
         costs = np.cumsum([operation_cost(o, program.config) for o in host.operations])
         results = run_job(built, host.job(idle=idle, seed=seed), on_result=lambda done: tell(
-            "simulate", costs[done - 1] / costs[-1] if done else 0.0))
+            "simulate", costs[min(done, len(costs)) - 1] / costs[-1] if done else 0.0))
         tell("simulate", 1.0)
         outcomes = iter(host.outcomes(results))
-        return [[next(outcomes) for _ in predicted] for _ in datas]
+        return host.problem(results), [[next(outcomes) for _ in program.segments] for _ in starts]
 
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(hardware)
-        regions = interpret()
-        outcomes = running.result()
-    return [_report(program, network, image, region, predicted, ran)
-            for image, region, ran in zip(images, regions, outcomes, strict=True)]
+        ends = interpret()
+        problem, outcomes = running.result()
+    return [_report(program, network, image, end, predicted, ran, problem)
+            for image, end, ran in zip(images, ends, outcomes, strict=True)]
 
 
-def _interpret(program: NetworkProgram, data: bytes) -> bytes:
-    """Return the used part of the activation buffer, by the interpreter."""
-    interpreter = Interpreter(program.config)
-    interpreter.load(data)
+@dataclass(frozen=True)
+class _End:
+    """What a run leaves behind: the used part of the activation buffer, and the region."""
+
+    activations: bytes
+    region: bytes
+
+
+def _interpret(program: NetworkProgram, interpreter: Interpreter, start: bytes) -> _End:
+    """Run all segments for one image, given as a data image or the region."""
+    if program.memory_bytes:
+        interpreter.region = bytearray(start)
+    else:
+        interpreter.load(start)
     for segment in program.segments:
         interpreter.load(segment)
         interpreter.run()
-    return interpreter.read(0, program.used_words)
+    return _End(interpreter.read(0, program.used_words), bytes(interpreter.region))
 
 
 def _host(
-    program: NetworkProgram, datas: Sequence[bytes], predicted: Sequence[Cycles],
+    program: NetworkProgram, starts: Sequence[bytes], predicted: NetworkPrediction,
+    timing: MemoryTiming,
 ) -> Host:
     host = Host(program.config)
+    if program.memory_bytes:
+        host = SystemHost(program.config, latency_cycles=timing.latency_cycles,
+                          beat_cycles=timing.beat_cycles(program.config))
     last = len(program.segments) - 1
-    for number, data in enumerate(datas):
-        host.load(data)
-        for index, (segment, cycles) in enumerate(zip(program.segments, predicted, strict=True)):
+    for number, start in enumerate(starts):
+        if isinstance(host, SystemHost):
+            host.work_on(start)
+        else:
+            host.load(start)
+        for index, (segment, cycles) in enumerate(zip(program.segments, predicted.segments,
+                                                      strict=True)):
             if last or number == 0:  # a single segment stays for the next image
                 host.load(segment)
             host.start()
@@ -191,29 +238,33 @@ def _host(
 
 def _report(
     program: NetworkProgram, network: IntegerNetwork | None, image: NDArray[np.int8],
-    region: bytes, predicted: Sequence[Cycles], outcomes: Sequence[Outcome] | None,
+    end: _End, predicted: NetworkPrediction, outcomes: Sequence[Outcome] | None,
+    problem: str = "",
 ) -> NetworkReport:
     """Compare what the computations of one image gave."""
-    def tensor(name: str, memory: bytes) -> NDArray[np.int8]:
-        word, words = program.words(name)
-        cols = program.config.cols
-        return program.tensor(name, memory[word * cols:(word + words) * cols])
-
     wrong: dict[str, int] = {}
     if network is not None:
         expected = run_network(network, image)
-        wrong = {name: int(np.count_nonzero(tensor(name, region) != expected[name]))
-                 for name in program.outputs}
-    bytes_wrong, memory = 0, region
+        wrong = {name: int(np.count_nonzero(
+            program.read(name, end.activations, end.region) != expected[name]))
+            for name in program.outputs}
+    compared, bytes_wrong, found = 0, 0, end
     segments = [SegmentReport(predicted=cycles, measured=None, overhead=None)
-                for cycles in predicted]
+                for cycles in predicted.segments]
+    loaded, stored = predicted.bytes_loaded, predicted.bytes_stored
     if outcomes is not None:
-        memory = outcomes[-1].region
-        bytes_wrong = int(np.count_nonzero(
-            np.frombuffer(memory, np.int8) != np.frombuffer(region, np.int8)))
+        found = _End(outcomes[-1].region, outcomes[-1].memory)
+        for one, other in ((end.activations, found.activations), (end.region, found.region)):
+            compared += len(one)
+            bytes_wrong += int(np.count_nonzero(
+                np.frombuffer(one, np.int8) != np.frombuffer(other, np.int8)))
         segments = [SegmentReport(predicted=cycles, measured=outcome.cycles,
                                   overhead=outcome.overhead, failure=failure(outcome))
-                    for cycles, outcome in zip(predicted, outcomes, strict=True)]
+                    for cycles, outcome in zip(predicted.segments, outcomes, strict=True)]
+        loaded = sum(outcome.bytes_loaded for outcome in outcomes)
+        stored = sum(outcome.bytes_stored for outcome in outcomes)
     return NetworkReport(
-        output=tensor(program.output, memory), segments=tuple(segments), wrong=wrong,
-        bytes_compared=len(region) if outcomes is not None else 0, bytes_wrong=bytes_wrong)
+        output=program.read(program.output, found.activations, found.region),
+        segments=tuple(segments), wrong=wrong, bytes_compared=compared, bytes_wrong=bytes_wrong,
+        bytes_loaded=loaded, bytes_stored=stored, problem=problem, traffic_as_predicted=(
+            (loaded, stored) == (predicted.bytes_loaded, predicted.bytes_stored)))

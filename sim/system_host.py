@@ -11,7 +11,19 @@ from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.registers import DmaError, DmaRegister, DmaStatus, Register
 from smartdeal.sim.axi_storage import CANARY
 from smartdeal.sim.host import Host, Outcome
-from smartdeal.sim.job import Count, Dump, Fill, Job, Memory, Poll, Read, Result, Write
+from smartdeal.sim.job import (
+    Count,
+    Dump,
+    Fault,
+    Fill,
+    Job,
+    Memory,
+    Poll,
+    Read,
+    Reset,
+    Result,
+    Write,
+)
 
 __all__ = ["MEMORY_BASE", "SystemHost"]
 
@@ -48,7 +60,8 @@ class SystemHost(Host):
         self._transfers: list[tuple[int, int]] = []
         #: By run: the operation that reads the region; None where there is none.
         self._dumps: list[int | None] = []
-        #: By run: the operations that read the traffic's counters, before and after.
+        #: Operations that read the traffic's counters: before the last start, and by run both.
+        self._before = 0
         self._counts: list[tuple[int, int]] = []
 
     def place(self, size: int) -> int:
@@ -70,19 +83,26 @@ class SystemHost(Host):
         self._transfer(DmaRegister.LOAD_ADDRESS, address,
                        [Write(DmaRegister.LOAD_BYTES, len(image))], len(image))
 
-    def work_on(self, region: bytes) -> None:
-        """Give the programs that are started from now on a region with this content."""
+    def work_on(self, region: bytes) -> int:
+        """Give the programs that are started from now on a region; return its address."""
         address = self.fill(region)
         self._region = address, len(region)
         self._writable.append(self._region)
-        self.operations += [*_set_address(DmaRegister.MEMORY_BASE, address),
-                            Write(DmaRegister.MEMORY_BYTES, len(region))]
+        self.operations += self._region_registers()
+        return address
 
     def start(self) -> None:
         """Run the program."""
-        before = self._count()
+        self._before = self._count()
         super().start()
-        self._counts.append((before, before))  # until its end is known
+
+    def reset(self) -> None:
+        """Reset the accelerator, which forgets its program, and set it up again."""
+        self.operations += [Reset(), Write(Register.INTERRUPT, 1), *self._region_registers()]
+
+    def fault(self, address: int, size: int) -> None:
+        """Let transfers that touch these bytes be answered with an error; none if ``size`` is 0."""
+        self.operations.append(Fault(address, size))
 
     def finish(self, limit_cycles: int, *, word: int = 0, words: int = 0) -> None:
         """Wait for the end of a run; read registers, words of the activation buffer, the region."""
@@ -133,13 +153,18 @@ class SystemHost(Host):
                     f"{MEMORY_BASE + int(np.argmax(wrong)):#x}")
         return ""
 
+    def _region_registers(self) -> list[Write]:
+        address, size = self._region
+        return [*_set_address(DmaRegister.MEMORY_BASE, address),
+                Write(DmaRegister.MEMORY_BYTES, size)]
+
     def _count(self) -> int:
         """Read the counters of the traffic; return the first operation that does."""
         self.operations += [Count("bytes_read"), Count("bytes_written")]
         return len(self.operations) - 2
 
     def _ended(self) -> None:
-        self._counts[-1] = self._counts[-1][0], self._count()
+        self._counts.append((self._before, self._count()))
 
     @staticmethod
     def _integer(result: Result) -> int:
