@@ -1,5 +1,6 @@
 """An AXI4-Lite master, to run inside the simulator."""
 
+import random
 from typing import Any
 
 from cocotb.triggers import RisingEdge
@@ -24,10 +25,15 @@ class AxiLiteMaster:
         Of the clock.
     stall_cycles : int
         Cycles after which a transfer without an answer fails.
+    idle : float
+        Probability that a channel does not move in a cycle.
+    generator : random.Random
     """
 
-    def __init__(self, dut: Any, edge: RisingEdge, stall_cycles: int) -> None:
+    def __init__(self, dut: Any, edge: RisingEdge, stall_cycles: int, *, idle: float,
+                 generator: random.Random) -> None:
         self._dut, self._edge, self._stall_cycles = dut, edge, stall_cycles
+        self._idle, self._random = idle, generator
         self.reset()
 
     def reset(self) -> None:
@@ -49,19 +55,24 @@ class AxiLiteMaster:
 
     async def _transfer(self, request: tuple[str, ...], answer: str, what: str) -> None:
         """Offer a request on its channels and take the answer."""
-        waiting = set(request)
-        for channel in request:
-            self._port(f"{channel}valid").value = 1
-        self._port(f"{answer}ready").value = 1
+        waiting, moving = set(request), set[str]()
         for _ in range(self._stall_cycles):
+            for channel in (*request, answer):
+                if channel not in moving and not (self._idle and
+                                                  self._random.random() < self._idle):
+                    moving.add(channel)
+                    role = "ready" if channel == answer else "valid"
+                    self._port(channel + role).value = 1
             await self._edge
-            for channel in sorted(waiting):
+            for channel in sorted(waiting & moving):
                 if self._port(f"{channel}ready").value:
                     self._port(f"{channel}valid").value = 0
                     waiting.remove(channel)
             if self._port(f"{answer}valid").value:
                 if waiting:
                     raise PortError(f"control: {what} was answered before it was taken")
+                if answer not in moving:
+                    continue
                 self._port(f"{answer}ready").value = 0
                 response = Response(number(self._port(f"{answer}resp")))
                 if response != Response.OKAY:

@@ -6,8 +6,9 @@ job, one line per operation as soon as it is done; a broken rule ends them with 
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO, Protocol, TextIO
 
 import cocotb
 
@@ -22,7 +23,17 @@ from smartdeal.sim.errors import PortError
 from smartdeal.sim.job import Job, Load, Operation, Pass, Read, Result, Store, Wait, Write
 from smartdeal.sim.system_bench import SystemBench
 
-__all__ = ["run_job"]
+__all__ = ["Bench", "perform_job", "run_job"]
+
+
+class Bench(Protocol):
+    """Drivers of a device."""
+
+    async def start(self) -> None:
+        """Reset the device."""
+
+    async def perform(self, operation: Operation) -> Result:
+        """Do an operation and return its result; raise :exc:`PortError` for a broken rule."""
 
 
 class _StreamBench:
@@ -70,12 +81,11 @@ def _record(result: Result, lines: TextIO, stored: BinaryIO) -> None:
     lines.flush()
 
 
-@cocotb.test()
-async def run_job(dut: Any) -> None:
-    """Do the job in the folder that ``+job=`` names."""
+async def perform_job(dut: Any, make: Callable[[Any, Job], Bench]) -> None:
+    """Do the job in the folder that ``+job=`` names, with the drivers that ``make`` returns."""
     folder = Path(plus_argument("job"))
     job = Job.open(folder)
-    bench = _StreamBench(dut, job) if job.memory is None else SystemBench(dut, job, job.memory)
+    bench = make(dut, job)
     with (folder / "results.jsonl").open("w") as lines, \
          (folder / "results.bin").open("wb") as stored:
         try:
@@ -85,3 +95,13 @@ async def run_job(dut: Any) -> None:
         except (PortError, ValueError) as error:  # ValueError: cocotb on an unknown bit
             lines.write(json.dumps({"failed": str(error)}) + "\n")
             raise
+
+
+def _make(dut: Any, job: Job) -> Bench:
+    return _StreamBench(dut, job) if job.memory is None else SystemBench(dut, job, job.memory)
+
+
+@cocotb.test()
+async def run_job(dut: Any) -> None:
+    """Do the job with this project's own drivers."""
+    await perform_job(dut, _make)

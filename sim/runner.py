@@ -22,13 +22,14 @@ from smartdeal.sim.job import Job, Result, read_results
 from smartdeal.sim.toolchain import compiler, icarus, package_version, verilator_root
 from smartdeal.sim.verilator import build_verilator
 
-__all__ = ["SIMULATORS", "Simulator", "SimulatorName", "build_simulator", "check_tools",
+__all__ = ["BENCH", "SIMULATORS", "Simulator", "SimulatorName", "build_simulator", "check_tools",
            "cocotb_environment", "run_job"]
 
 SimulatorName = Literal["verilator", "icarus"]
 SIMULATORS: tuple[SimulatorName, ...] = ("verilator", "icarus")
 
-_BENCH = "smartdeal.sim.bench"
+#: The module that does jobs inside the simulator.
+BENCH = "smartdeal.sim.bench"
 _POLL_SECONDS = 0.1
 
 
@@ -107,6 +108,7 @@ def check_tools(name: SimulatorName, waves: Path | None = None) -> None:
 
 def run_job(
     simulator: Simulator, job: Job, *, on_result: Callable[[int], None] | None = None,
+    bench: str = BENCH,
 ) -> list[Result]:
     """Run a job and return the result of each of its operations.
 
@@ -116,6 +118,9 @@ def run_job(
     job : Job
     on_result : callable, optional
         Told the number of operations done, a few times a second.
+    bench : str
+        The module that does the job, for another one than this project's own; it must be where
+        the environment's PYTHONPATH or the installation finds it.
 
     Raises
     ------
@@ -129,7 +134,7 @@ def run_job(
         simulator.waves.unlink()  # an old one must not pass for this run's
     folder = Path(tempfile.mkdtemp(prefix="smartdeal-"))
     try:
-        values = _run(simulator, job, folder, on_result)
+        values = _run(simulator, job, folder, on_result, bench)
     except SimulationError:
         raise
     except BaseException:  # no log that anybody would read
@@ -142,13 +147,14 @@ def run_job(
 
 def _run(
     simulator: Simulator, job: Job, folder: Path, on_result: Callable[[int], None] | None,
+    bench: str,
 ) -> list[Result]:
     job.save(folder)
     log, results = folder / "simulation.log", folder / "results.jsonl"
     with log.open("w") as output:
         process = subprocess.Popen(_command(simulator, folder), cwd=folder, stdout=output,
                                    stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                   env=cocotb_environment(simulator, folder, job.seed))
+                                   env=cocotb_environment(simulator, folder, job.seed, bench))
         try:
             while True:
                 try:
@@ -191,7 +197,7 @@ def _command(simulator: Simulator, folder: Path) -> list[str]:
 
 
 def cocotb_environment(
-    simulator: Simulator, folder: Path, seed: int, bench: str = _BENCH,
+    simulator: Simulator, folder: Path, seed: int, bench: str = BENCH,
 ) -> dict[str, str]:
     """Return the environment by which cocotb finds Python and the bench, a module's name.
 

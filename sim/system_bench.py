@@ -1,14 +1,15 @@
 """What each operation of a job does at the ports of an AXI system."""
 
+import random
 from collections.abc import Coroutine
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 import cocotb
 from cocotb.triggers import Event, First
 
 from smartdeal.sim.axi_lite import AxiLiteMaster
-from smartdeal.sim.axi_memory import AxiMemory, RegularMemory
+from smartdeal.sim.axi_memory import RegularMemory
 from smartdeal.sim.axi_random import RandomMemory
 from smartdeal.sim.axi_storage import CANARY, Storage
 from smartdeal.sim.driver import System
@@ -30,9 +31,33 @@ from smartdeal.sim.job import (
     Write,
 )
 
-__all__ = ["SystemBench"]
+__all__ = ["ControlPort", "MemoryPort", "SystemBench"]
 
 _POLL_CYCLES = 50
+
+
+class ControlPort(Protocol):
+    """What masters of a control port can."""
+
+    def reset(self) -> None:
+        """Offer nothing."""
+
+    async def write(self, address: int, value: int) -> None:
+        """Write a register."""
+
+    async def read(self, address: int) -> int:
+        """Return the value of a register."""
+        ...
+
+
+class MemoryPort(Protocol):
+    """What memories at a data port can."""
+
+    def reset(self) -> None:
+        """Forget what is under way."""
+
+    def start(self) -> None:
+        """Serve the port."""
 
 
 class SystemBench:
@@ -49,19 +74,25 @@ class SystemBench:
 
     def __init__(self, dut: Any, job: Job, memory: Memory) -> None:
         self._system = System(dut)
-        self._host = AxiLiteMaster(dut, self._system.edge, job.stall_cycles)
-        self._storage = Storage(memory.base, bytearray([CANARY]) * memory.bytes,
+        self.storage = Storage(memory.base, bytearray([CANARY]) * memory.bytes,
                                 job.host_bits // 8)
         self._failed = Event()
         self._failure: PortError | None = None
-        self._memory = self._port(dut, job, memory)
+        self._host = self.control_port(dut, job)
+        self._memory = self.memory_port(dut, job, memory)
 
-    def _port(self, dut: Any, job: Job, memory: Memory) -> AxiMemory:
+    def control_port(self, dut: Any, job: Job) -> ControlPort:
+        """Return the master of the control port."""
+        return AxiLiteMaster(dut, self._system.edge, job.stall_cycles, idle=job.idle,
+                             generator=random.Random(job.seed))
+
+    def memory_port(self, dut: Any, job: Job, memory: Memory) -> MemoryPort:
+        """Return the memory at the data port."""
         edge = self._system.edge
         if memory.pause:
-            return RandomMemory(dut, edge, self._storage, self._fail, pause=memory.pause,
+            return RandomMemory(dut, edge, self.storage, self._fail, pause=memory.pause,
                                 seed=job.seed)
-        return RegularMemory(dut, edge, self._storage, self._fail,
+        return RegularMemory(dut, edge, self.storage, self._fail,
                              latency_cycles=memory.latency_cycles, beat_cycles=memory.beat_cycles)
 
     def _fail(self, error: PortError) -> None:
@@ -83,14 +114,14 @@ class SystemBench:
         """
         match operation:
             case Fill(address, data):
-                return self._storage.fill(address, data)
+                return self.storage.fill(address, data)
             case Dump(address, size):
-                return self._storage.dump(address, size)
+                return self.storage.dump(address, size)
             case Fault(address, size):
-                faults = self._storage.faults
+                faults = self.storage.faults
                 return faults.append((address, address + size)) if size else faults.clear()
             case Count(name):
-                return asdict(self._storage.traffic)[name]
+                return asdict(self.storage.traffic)[name]
             case Write(address, value):
                 return await self._watched(self._host.write(address, value))
             case Read(address):

@@ -8,7 +8,6 @@ from smartdeal.golden.layers import IntegerNetwork
 from smartdeal.golden.options import FormOptions
 from smartdeal.golden.quantise import quantise_network
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.hw.isa import INSTRUCTION_WORDS
 from smartdeal.sim.memory_timing import MemoryTiming
 from smartdeal.sim.networks import draw_network
 from smartdeal.sim.simulate_network import simulate_network
@@ -18,21 +17,24 @@ from smartdeal.sim.workload import default_images, load_model
 CONFIG = AcceleratorConfig(rows=6, cols=5, activation_words=8192, weight_steps=300,
                            basis_entries=200, channel_entries=40, program_words=128, acc_bits=32,
                            max_slices=64, host_bits=32)
-#: Smaller ones, with system memory: strips, rings that turn, pages that are loaded over the first.
-MEMORY = CONFIG.replace(activation_words=200, program_words=100, memory=True)
+
+
+#: Memories for a few tiles: maps come and go in strips, instructions in pages.
+MEMORY = AcceleratorConfig(rows=6, cols=8, activation_words=250, weight_steps=200,
+                           basis_entries=200, channel_entries=40, program_words=100, acc_bits=32,
+                           max_slices=64, host_bits=32, memory=True)
 
 
 def drawn(seed: int, config: AcceleratorConfig = CONFIG) -> IntegerNetwork:
-    """Draw networks until one fits, is not long, and takes more than one image or page."""
+    """Draw networks until one fits and is not long."""
     rng = np.random.default_rng(seed)
     while True:
         network = draw_network(rng, config, 4)
         try:
-            program = compile_network(network, config, keep_all=not config.memory)
+            program = compile_network(network, config, keep_all=True)
         except CompileError:
             continue
-        pages = program.instruction_count * INSTRUCTION_WORDS // config.program_words
-        if program.steps < 30_000 and (len(program.segments) > 1 or pages > 3):
+        if program.steps < 30_000 and (config.memory or len(program.segments) > 1):
             return network
 
 
@@ -60,12 +62,18 @@ def test_drawn_networks(seed: int, keep_all: bool) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
-def test_drawn_networks_with_memory(seed: int) -> None:
-    """Image after image, behind AXI, against memories of several speeds."""
+@pytest.mark.parametrize(("seed", "keep_all", "timing"), [
+    (0, True, MemoryTiming(latency_cycles=1, bytes_per_cycle=4)),
+    (1, False, MemoryTiming(latency_cycles=60, bytes_per_cycle=4)),
+    (2, True, MemoryTiming(latency_cycles=200, bytes_per_cycle=1)),
+    (3, False, None),
+])
+def test_networks_in_system_memory(
+    seed: int, keep_all: bool, timing: MemoryTiming | None,
+) -> None:
+    """The whole region, its canaries, every counter and all traffic."""
     network = drawn(seed, MEMORY)
-    program = compile_network(network, MEMORY)
-    timing = MemoryTiming(latency_cycles=(1, 20, 60, 150)[seed], bytes_per_cycle=(4, 4, 2, 1)[seed])
+    program = compile_network(network, MEMORY, keep_all=keep_all)
     for report in simulate_network(program, images(network, 2), network=network, timing=timing,
                                    seed=seed):
         assert report.failure == ""
@@ -73,8 +81,28 @@ def test_drawn_networks_with_memory(seed: int) -> None:
         assert report.bytes_compared == program.used_words * MEMORY.cols + program.memory_bytes
         assert not any(report.wrong.values())
         assert [s.measured for s in report.segments] == [s.predicted for s in report.segments]
+        assert report.traffic_as_predicted
         assert report.cycle_exact
-        assert report.bytes_loaded > program.memory_bytes // 2
+        assert report.bytes_loaded > 0
+
+
+def test_no_idle_cycles_in_system_memory() -> None:
+    program = compile_network(drawn(0, MEMORY), MEMORY)
+    with pytest.raises(ValueError, match=r"^Idle cycles must be 0 for a program with system "
+                                         r"memory, not 0\.5$"):
+        simulate_network(program, [], idle=0.5)
+
+
+def test_interpreter_alone_in_system_memory() -> None:
+    network = drawn(4, MEMORY)
+    program = compile_network(network, MEMORY)
+    one, other = simulate_network(program, images(network, 2), network=network,
+                                  engine="interpreter")
+    assert one.bit_exact
+    assert other.bit_exact
+    assert one.segments[0].measured is None
+    assert one.predicted.busy == program.steps
+    assert one.bytes_loaded >= len(program.memory) / 2
 
 
 def test_interpreter_alone() -> None:

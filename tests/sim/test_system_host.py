@@ -1,7 +1,10 @@
-"""The accelerator behind AXI in RTL: programs with system memory, good ones and bad ones."""
+"""The accelerator behind AXI in RTL: programs with system memory, good ones and bad ones.
 
-from collections.abc import Callable, Sequence
+Beside our own models of host and memory, those of cocotbext-axi do the same jobs.
+"""
+
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,14 +13,15 @@ from smartdeal.golden.interpreter import Interpreter
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import ErrorCode
 from smartdeal.hw.registers import Register, Status
+from smartdeal.sim.crafted import draw_image
 from smartdeal.sim.crafted_memory import draw_memory_program
 from smartdeal.sim.device import system_simulator
 from smartdeal.sim.host import Outcome
-from smartdeal.sim.job import Dump, Pass, Poll, Read, Result
+from smartdeal.sim.job import Dump, Pass, Poll, Read
 from smartdeal.sim.latency_memory import predict_memory
 from smartdeal.sim.memory_programs import bad_memory_programs, good_memory_programs
 from smartdeal.sim.memory_timing import MemoryTiming
-from smartdeal.sim.runner import Simulator, run_job
+from smartdeal.sim.runner import BENCH, Simulator, run_job
 from smartdeal.sim.simulate import MARGIN_CYCLES
 from smartdeal.sim.system_host import MEMORY_BASE, SystemHost
 
@@ -28,6 +32,17 @@ CONFIG = AcceleratorConfig(rows=4, cols=10, host_bits=64, activation_words=64, w
 WORDS = CONFIG.activation_words
 #: A program and its region.
 Work = tuple[bytes, bytes]
+
+
+#: Our own bench, and that of cocotbext-axi.
+OWN, COCOTBEXT = BENCH, "cocotbext_bench"
+#: Bench, and how often each channel of the memory and of the host's master pauses.
+BENCHES = [(OWN, 0.0, 0.0), (OWN, 0.5, 0.4), (COCOTBEXT, 0.3, 0.2)]
+
+
+@pytest.fixture(autouse=True)
+def benches_of_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +122,47 @@ def test_random_memory(system: Simulator, pause: float, seed: int) -> None:
         assert (outcome.region, outcome.memory) == twin.run(work)
 
 
-@pytest.mark.parametrize("pause", [0.0, 0.4])
-def test_bad_programs_then_good_ones(system: Simulator, pause: float) -> None:
+@pytest.mark.parametrize("idle", [0.0, 0.3, 0.8])
+@pytest.mark.parametrize("pause", [0.0, 0.3, 0.8])
+def test_cocotbext(system: Simulator, pause: float, idle: float) -> None:
+    """Bus models by others: idle and back-pressure as a product."""
+    host = SystemHost(CONFIG, pause=pause)
+    works = good()[::3]
+    for work in works:
+        do(host, work)
+    results = run_job(system, host.job(idle=idle, seed=4), bench=COCOTBEXT)
+    assert host.problem(results) == ""
+    twin = Twin(Interpreter(CONFIG))
+    for work, outcome in zip(works, host.outcomes(results), strict=True):
+        assert ended(outcome)
+        assert (outcome.region, outcome.memory) == twin.run(work)
+
+
+@pytest.mark.parametrize(("bench", "pause", "idle"), BENCHES)
+def test_without_the_feature(bench: str, pause: float, idle: float) -> None:
+    """Only the host moves data."""
+    config = CONFIG.replace(memory=False, program_words=128)
+    host = SystemHost(config, latency_cycles=5, pause=pause)
+    images = [draw_image(np.random.default_rng(seed), config) for seed in range(8)]
+    for image in images:
+        host.load(image)
+        host.start()
+        host.finish(MARGIN_CYCLES, words=WORDS)
+    results = run_job(system_simulator(config), host.job(idle=idle, seed=2), bench=bench)
+    assert host.problem(results) == ""
+    for image, outcome in zip(images, host.outcomes(results), strict=True):
+        interpreter = Interpreter(config)
+        interpreter.load(image)
+        interpreter.run()
+        assert ended(outcome)
+        assert outcome.region == interpreter.read(0, WORDS)
+        assert (outcome.memory, outcome.bytes_loaded, outcome.bytes_stored) == (b"", 0, 0)
+
+
+@pytest.mark.parametrize(("bench", "pause", "idle"), BENCHES)
+def test_bad_programs_then_good_ones(
+    system: Simulator, bench: str, pause: float, idle: float,
+) -> None:
     host = SystemHost(CONFIG, latency_cycles=20, pause=pause)
     cases = bad_memory_programs(CONFIG)
     works = good()
@@ -116,7 +170,7 @@ def test_bad_programs_then_good_ones(system: Simulator, pause: float) -> None:
         do(host, (case.image, case.region))
         if number % 3 == 0:
             do(host, works[number // 3 % len(works)])
-    results = run_job(system, host.job(seed=5))
+    results = run_job(system, host.job(idle=idle, seed=5), bench=bench)
     assert host.problem(results) == ""
     outcomes = iter(host.outcomes(results))
     for number, case in enumerate(cases):
@@ -133,40 +187,27 @@ def test_bad_programs_then_good_ones(system: Simulator, pause: float) -> None:
             assert (outcome.region, outcome.memory) == twin.run(works[number // 3 % len(works)])
 
 
-def stopped(
-    system: Simulator, stop: Callable[[SystemHost, Work], None], *, pause: float,
-    works: Sequence[Work],
-) -> tuple[SystemHost, list[Result], list[Outcome]]:
-    """Stop programs somewhere, and run each again as if nothing had happened."""
+@pytest.mark.parametrize(("bench", "pause", "idle"), BENCHES)
+def test_reset_in_mid_run(system: Simulator, bench: str, pause: float, idle: float) -> None:
+    """Wherever a program is, a reset leaves nothing behind."""
     host = SystemHost(CONFIG, latency_cycles=30, pause=pause)
-    for work in works:
-        stop(host, work)
-        do(host, work)
-    results = run_job(system, host.job(seed=6))
-    assert host.problem(results) == ""
-    return host, results, host.outcomes(results)
-
-
-@pytest.mark.parametrize("pause", [0.0, 0.5])
-def test_reset_in_mid_run(system: Simulator, pause: float) -> None:
-    lengths = iter(range(20, 10_000, 43))
-
-    def stop(host: SystemHost, work: Work) -> None:
-        host.load(work[0])
-        host.work_on(work[1])
-        host.start()
-        host.operations.append(Pass(next(lengths)))
-        host.reset()
-
     works = good()
-    _, _, outcomes = stopped(system, stop, pause=pause, works=works)
-    for work, outcome in zip(works, outcomes, strict=True):
+    for number, (image, region) in enumerate(works):
+        host.load(image)
+        host.work_on(region)
+        host.start()
+        host.operations.append(Pass(20 + 43 * number))
+        host.reset()
+        do(host, (image, region))
+    results = run_job(system, host.job(idle=idle, seed=6), bench=bench)
+    assert host.problem(results) == ""
+    for work, outcome in zip(works, host.outcomes(results), strict=True):
         assert ended(outcome)
         assert outcome.memory == Twin(Interpreter(CONFIG)).run(work)[1]
 
 
-@pytest.mark.parametrize("pause", [0.0, 0.5])
-def test_start_while_running(system: Simulator, pause: float) -> None:
+@pytest.mark.parametrize(("bench", "pause", "idle"), BENCHES)
+def test_start_while_running(system: Simulator, bench: str, pause: float, idle: float) -> None:
     """The second start is refused, and the program goes on."""
     host = SystemHost(CONFIG, latency_cycles=50, pause=pause)
     works = good()
@@ -179,7 +220,7 @@ def test_start_while_running(system: Simulator, pause: float) -> None:
         busy.append(len(host.operations))
         host.operations += [Read(Register.ERROR), Poll(Register.STATUS, Status.BUSY, 200_000)]
         host.finish(10 * MARGIN_CYCLES, words=WORDS)
-    results = run_job(system, host.job(seed=8))
+    results = run_job(system, host.job(idle=idle, seed=8), bench=bench)
     assert host.problem(results) == ""
     refused = [index for index in busy if results[index] == ErrorCode.BUSY]
     assert len(refused) > len(works) // 2  # the shortest have ended before
@@ -191,8 +232,10 @@ def test_start_while_running(system: Simulator, pause: float) -> None:
         assert (outcome.region, outcome.memory) == twin.run(work)
 
 
-@pytest.mark.parametrize("pause", [0.0, 0.5])
-def test_memory_that_answers_with_errors(system: Simulator, pause: float) -> None:
+@pytest.mark.parametrize(("bench", "pause", "idle"), BENCHES)
+def test_memory_that_answers_with_errors(
+    system: Simulator, bench: str, pause: float, idle: float,
+) -> None:
     """A program that meets an error is stopped with the code, and the next one is exact."""
     works = good()
     host = SystemHost(CONFIG, latency_cycles=10, pause=pause)
@@ -219,7 +262,7 @@ def test_memory_that_answers_with_errors(system: Simulator, pause: float) -> Non
         host.fault(0, 0)
         touched.append(code)
         do(host, (image, region))
-    results = run_job(system, host.job(seed=7))
+    results = run_job(system, host.job(idle=idle, seed=7), bench=bench)
     assert host.problem(results) == ""
     outcomes = host.outcomes(results)
     assert {ErrorCode.MEMORY_READ, ErrorCode.MEMORY_WRITE} <= set(touched)
