@@ -27,6 +27,7 @@ Examples:
 def disasm(program: Path, part: int | None) -> None:
     """List a program file: instructions, steps and tables of each part or segment."""
     from smartdeal.compiler.disasm import disassemble
+    from smartdeal.compiler.disasm_memory import disassemble_network
     from smartdeal.compiler.files import load_program
     from smartdeal.compiler.program import Program
 
@@ -43,7 +44,10 @@ def disasm(program: Path, part: int | None) -> None:
     for number, (title, image) in enumerate(pieces):
         if part in (None, number):
             click.echo(f"\n{what} {number}: {title}")
-            click.echo(disassemble(image, loaded.config), nl=False)
+            if isinstance(loaded, Program) or not loaded.memory_bytes:
+                click.echo(disassemble(image, loaded.config), nl=False)
+            else:
+                click.echo(disassemble_network(loaded), nl=False)
 
 
 def _parts(program: "Program") -> Iterator[tuple[str, bytes]]:

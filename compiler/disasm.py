@@ -15,18 +15,21 @@ from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import (
     IMAGE_FLAG_PROGRAM,
     INSTRUCTION,
-    INSTRUCTION_WORDS,
+    JUMP_INSTRUCTION,
+    LOAD_INSTRUCTION,
     MIN_STEPS,
     MOVE_INSTRUCTION,
+    WAIT_INSTRUCTION,
     LayerFlag,
     MoveFlag,
     Opcode,
     SectionKind,
+    WaitFlag,
     group_channels,
     section_format,
 )
 
-__all__ = ["disassemble"]
+__all__ = ["Steps", "disassemble", "list_instructions", "list_section"]
 
 #: Fields that are shown on one line, in the order of reading.
 _FIELD_LINES = (
@@ -38,56 +41,38 @@ _FIELD_LINES = (
     ("zp_out", "lo", "hi", "zp_res"),
 )
 _PLACES = ("source", "source_row", "source_channel", "target", "target_row", "target_channel")
-_LAYOUTS = {int(Opcode.LAYER): INSTRUCTION, int(Opcode.MOVE): MOVE_INSTRUCTION}
+_LOAD_LINES = (
+    ("runs", "count", "offset", "memory_stride"),
+    ("address", "run_stride", "inner", "inner_stride", "outer_stride"),
+)
+_LAYOUTS = {Opcode.LAYER: INSTRUCTION, Opcode.MOVE: MOVE_INSTRUCTION,
+            Opcode.LOAD: LOAD_INSTRUCTION, Opcode.WAIT: WAIT_INSTRUCTION,
+            Opcode.JUMP: JUMP_INSTRUCTION}
 
 
-def disassemble(image: bytes, config: AcceleratorConfig) -> str:
-    """Return a readable listing of an image.
+class Steps:
+    """The flags of the weight buffer, to count the steps of units of work.
 
-    A truncated or wrong image is listed up to the problem, which the last line names with its
-    offset.
+    Parameters
+    ----------
+    sections : sequence of Section
+        Of an image.
+    config : AcceleratorConfig
     """
-    contents = scan_image(image, config)
-    lines = [_header(contents, len(image))]
-    memory = _Steps(contents.sections, config)
-    for section in contents.sections:
-        layout = section_format(section.kind, config)
-        count = len(section.data) // layout.unit_bytes(config.host_bits)
-        lines += ["", f"section {section.kind.name} at offset {section.offset}: {count} words "
-                      f"from {section.address}"]
-        match section.kind:
-            case SectionKind.PROGRAM:
-                lines += _program(section, memory, config)
-            case SectionKind.STEPS:
-                lines += _steps(section, config)
-            case SectionKind.CHANNELS | SectionKind.BASIS:
-                lines += _table(section, config)
-    if contents.problem is not None:
-        lines += ["", f"problem at offset {contents.problem.offset}: {contents.problem.problem} "
-                      f"({contents.problem.code.name})"]
-    return "\n".join(lines) + "\n"
-
-
-def _header(contents: ImageContents, size: int) -> str:
-    if contents.header is None:
-        return f"image of {size} bytes"
-    _, version, flags, fingerprint = contents.header
-    kind = "program" if flags & IMAGE_FLAG_PROGRAM else "data"
-    return (f"{kind} image of {size} bytes, version {version}, configuration "
-            f"{fingerprint:#010x}")
-
-
-class _Steps:
-    """The flags of the weight buffer, to count the steps of units of work."""
 
     def __init__(self, sections: Sequence[Section], config: AcceleratorConfig) -> None:
         self.config = config
-        flags = np.zeros(config.weight_steps, np.bool_)
+        self._flags = np.zeros(config.weight_steps, np.bool_)
+        self.announcements = np.flatnonzero(self._flags)
         for section in sections:
             if section.kind == SectionKind.STEPS:
-                found = _unpack(section, config)["next_last"]
-                flags[section.address:section.address + len(found)] = found
-        self.announcements = np.flatnonzero(flags)
+                self.load(section)
+
+    def load(self, section: Section) -> None:
+        """Put steps in the weight buffer."""
+        found = _unpack(section, self.config)["next_last"]
+        self._flags[section.address:section.address + len(found)] = found
+        self.announcements = np.flatnonzero(self._flags)
 
     def units(self, start: int, count: int) -> list[int]:
         """Return the steps of so many units of work; fewer if the flags end before."""
@@ -102,44 +87,130 @@ class _Steps:
         return lengths
 
 
+def disassemble(image: bytes, config: AcceleratorConfig) -> str:
+    """Return a readable listing of an image.
+
+    A truncated or wrong image is listed up to the problem, which the last line names with its
+    offset.
+    """
+    contents = scan_image(image, config)
+    lines = [_header(contents, len(image))]
+    memory = Steps(contents.sections, config)
+    for section in contents.sections:
+        lines += list_section(section, memory, config)
+    if contents.problem is not None:
+        lines += ["", f"problem at offset {contents.problem.offset}: {contents.problem.problem} "
+                      f"({contents.problem.code.name})"]
+    return "\n".join(lines) + "\n"
+
+
+def list_section(section: Section, memory: Steps, config: AcceleratorConfig) -> list[str]:
+    """Return the lines of a section: its place and its words."""
+    layout = section_format(section.kind, config)
+    count = len(section.data) // layout.unit_bytes(config.host_bits)
+    lines = ["", f"section {section.kind.name} at offset {section.offset}: {count} words from "
+                 f"{section.address}"]
+    match section.kind:
+        case SectionKind.PROGRAM:
+            lines += _program(section, memory, config)
+        case SectionKind.STEPS:
+            lines += _steps(section, config)
+        case SectionKind.CHANNELS | SectionKind.BASIS:
+            lines += _table(section, config)
+    return lines
+
+
+def _header(contents: ImageContents, size: int) -> str:
+    if contents.header is None:
+        return f"image of {size} bytes"
+    _, version, flags, fingerprint = contents.header
+    kind = "program" if flags & IMAGE_FLAG_PROGRAM else "data"
+    return (f"{kind} image of {size} bytes, version {version}, configuration "
+            f"{fingerprint:#010x}")
+
+
 def _unpack(section: Section, config: AcceleratorConfig) -> dict[str, NDArray[np.int64]]:
     return section_format(section.kind, config).unpack(section.data, config.host_bits)
 
 
-def _program(section: Section, memory: _Steps, config: AcceleratorConfig) -> Iterator[str]:
+def _program(section: Section, memory: Steps, config: AcceleratorConfig) -> Iterator[str]:
     """Yield the instructions."""
     words = _unpack(section, config)["word"].astype("<u4")
+    for _, _, lines in list_instructions(words, section.address, memory, config):
+        yield from lines
+
+
+def list_instructions(
+    words: NDArray[np.uint32], start: int, memory: Steps, config: AcceleratorConfig,
+) -> Iterator[tuple[Opcode | None, dict[str, int], list[str]]]:
+    """Yield opcode, fields and lines of each instruction, up to END or what is none.
+
+    Parameters
+    ----------
+    words : uint32 array
+        Of the instruction memory, from word ``start`` on.
+    memory : Steps
+    """
     position = 0
     while position < len(words):
-        opcode = int(words[position]) & 0xFF
-        address = section.address + position
+        number = int(words[position]) & 0xFF
+        address = start + position
+        if number not in list(Opcode):
+            yield None, {}, [f"{address:6}  unknown opcode {number:#04x}"]
+            return
+        opcode = Opcode(number)
         if opcode == Opcode.END:
-            yield f"{address:6}  END"
+            yield opcode, {}, [f"{address:6}  END"]
             return
-        if opcode not in _LAYOUTS:
-            yield f"{address:6}  unknown opcode {opcode:#04x}"
+        layout = _LAYOUTS[opcode]
+        count = layout.bits // 32
+        raw = words[position:position + count].astype("<u4").tobytes()
+        if len(raw) < 4 * count:
+            yield None, {}, [f"{address:6}  {opcode.name}, cut short: {len(raw) // 4} of {count} "
+                             "words"]
             return
-        raw = words[position:position + INSTRUCTION_WORDS].tobytes()
-        if len(raw) < 4 * INSTRUCTION_WORDS:
-            yield (f"{address:6}  {Opcode(opcode).name}, cut short: {len(raw) // 4} of "
-                   f"{INSTRUCTION_WORDS} words")
-            return
-        unpacked = _LAYOUTS[opcode].unpack(raw, 32)
-        fields = {name: int(value[0]) for name, value in unpacked.items()}
-        move = opcode == Opcode.MOVE
-        flags = _flags(fields["flags"], MoveFlag if move else LayerFlag)
-        yield f"{address:6}  {Opcode(opcode).name} {flags}".rstrip()
-        for line in _move(fields) if move else _layer(fields):
-            yield f"          {line}"
-        yield from (f"          {name} {value:#x}, must be 0"
-                    for name, value in fields.items() if name.startswith("reserved") and value)
-        if not move:
-            yield from _groups(fields, memory, config)
-        position += INSTRUCTION_WORDS
+        fields = layout.unpack_word(int.from_bytes(raw, "little"))
+        lines = [f"{address:6}  {_title(opcode, fields)}"]
+        lines += (f"          {line}" for line in _body(opcode, fields))
+        lines += (f"          {name} {value:#x}, must be 0"
+                  for name, value in fields.items() if name.startswith("reserved") and value)
+        if opcode == Opcode.LAYER:
+            lines += _groups(fields, memory, config)
+        yield opcode, fields, lines
+        position += count
 
 
-def _layer(fields: dict[str, int]) -> Iterator[str]:
-    for names in _FIELD_LINES:
+def _title(opcode: Opcode, fields: dict[str, int]) -> str:
+    """Return the first line of an instruction."""
+    match opcode:
+        case Opcode.LOAD:
+            kind = fields["kind"]
+            name = SectionKind(kind).name if kind in list(SectionKind) else f"kind {kind:#04x}"
+            return f"LOAD {name}"
+        case Opcode.WAIT:
+            return f"WAIT loads {fields['loads']} {_flags(fields['flags'], WaitFlag)}".rstrip()
+        case Opcode.JUMP:
+            return f"JUMP {fields['address']}"
+        case _:
+            kinds = MoveFlag if opcode == Opcode.MOVE else LayerFlag
+            return f"{opcode.name} {_flags(fields['flags'], kinds)}".rstrip()
+
+
+def _body(opcode: Opcode, fields: dict[str, int]) -> Iterator[str]:
+    """Yield the lines of fields."""
+    match opcode:
+        case Opcode.MOVE:
+            yield from _move(fields)
+        case Opcode.LAYER:
+            yield from _named(_FIELD_LINES, fields)
+        case Opcode.LOAD:
+            yield from _named(_LOAD_LINES, fields)
+        case _:
+            pass
+
+
+def _named(lines: Sequence[Sequence[str]], fields: dict[str, int]) -> Iterator[str]:
+    for names in lines:
         yield "  ".join(f"{name} {fields[name]}" for name in names)
 
 
@@ -155,14 +226,14 @@ def _move(fields: dict[str, int]) -> Iterator[str]:
                         for name in places[start:start + 3])
 
 
-def _flags(flags: int, kind: type[LayerFlag] | type[MoveFlag]) -> str:
+def _flags(flags: int, kind: type[LayerFlag] | type[MoveFlag] | type[WaitFlag]) -> str:
     names = [flag.name or "" for flag in kind if flags & flag]
     unknown = flags & ~sum(kind)
     return " ".join(names + ([f"{unknown:#04x}"] if unknown else []))
 
 
 def _groups(
-    fields: dict[str, int], memory: _Steps, config: AcceleratorConfig,
+    fields: dict[str, int], memory: Steps, config: AcceleratorConfig,
 ) -> Iterator[str]:
     """Yield the steps per slice of every group."""
     size = group_channels(LayerFlag(fields["flags"] & sum(LayerFlag)), config)

@@ -1,7 +1,7 @@
 """A compiled network: its segments, and where the host finds image and tensors."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -10,82 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smartdeal.compiler import container
-from smartdeal.compiler.errors import ProgramFormatError
 from smartdeal.compiler.image import Section, pack_activations, write_image
-from smartdeal.compiler.views import Scalar, View
+from smartdeal.compiler.network_file import KIND, manifest, read_fields
+from smartdeal.compiler.network_info import LayerInfo, SpilledBlock, gather_blocks
+from smartdeal.compiler.views import View
 from smartdeal.golden.files import write_whole
 from smartdeal.golden.layers import IntegerNetwork, TensorScale
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.hw.isa import SectionKind, section_format
+from smartdeal.hw.isa import SectionKind
 
-__all__ = ["KIND", "LayerInfo", "NetworkProgram", "SpilledBlock", "gather_blocks"]
-
-#: What the manifest of such a file says.
-KIND = "network"
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerInfo:
-    """What a network program knows about one of its layers.
-
-    Parameters
-    ----------
-    name, kind : str
-    input_shape, output_shape : (channels, height, width)
-    macs : int
-        Multiply-accumulates of the dense layer.
-    weights : int
-        Weights of the dense layer.
-    nonzero_terms : int
-        Power-of-two coefficients that are not zero.
-    vectors, zero_vectors : int
-        Activation vectors that the groups of output channels could need, and those that no filter
-        of the group has a coefficient for.
-    stored_steps, executed_steps : int
-        Steps in the weight buffer; those that run, once per tile.
-    table_bytes : int
-        Bytes of steps, requantisation and basis in the images.
-    """
-
-    name: str
-    kind: str
-    input_shape: tuple[int, int, int]
-    output_shape: tuple[int, int, int]
-    macs: int
-    weights: int
-    nonzero_terms: int
-    vectors: int
-    zero_vectors: int
-    stored_steps: int
-    executed_steps: int
-    table_bytes: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpilledBlock:
-    """Where one EXTERNAL layer writes some tiles of some channels of a tensor.
-
-    Parameters
-    ----------
-    offset : int
-        Byte of the region.
-    first, valid, stop : int
-        Tiles of the tensor's stream: the first one that is written, the first that is right, the
-        end.
-    channel, channels : int
-        The first channel, and how many.
-    group : int
-        Channels of a group; the last one may have fewer.
-    """
-
-    offset: int
-    first: int
-    valid: int
-    stop: int
-    channel: int
-    channels: int
-    group: int
-
+__all__ = ["KIND", "LayerInfo", "NetworkProgram", "SpilledBlock"]
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkProgram:
@@ -260,22 +194,8 @@ class NetworkProgram:
         return self.outputs[name]
 
     def to_bytes(self) -> bytes:
-        """Return the program file: a JSON manifest and the images, checksummed."""
-        manifest = {
-            "kind": KIND, "name": self.name, "config": self.config.as_dict(),
-            "instructions": [list(names) for names in self.instructions],
-            "inputs": [asdict(view) for view in self.inputs],
-            "outputs": [asdict(view) for view in self.outputs.values()],
-            "layers": [asdict(layer) for layer in self.layers],
-            "used_words": self.used_words,
-            "memory": {
-                "bytes": self.memory_bytes, "image_offsets": list(self.image_offsets),
-                "spilled": {name: [asdict(block) for block in blocks]
-                            for name, blocks in self.spilled.items()}},
-            "scales": {name: asdict(scale) for name, scale in self.scales.items()},
-            "about": dict(self.about),
-        }
-        return container.pack(manifest, [*self.segments, self.memory])
+        """Return the program file: a JSON manifest, the images and the constants, checksummed."""
+        return container.pack(manifest(self), [*self.segments, self.memory])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -286,32 +206,7 @@ class NetworkProgram:
         ProgramFormatError
             If the file is not a network program, is damaged, or of another version.
         """
-        manifest, images = container.unpack(data)
-        if manifest.get("kind") != KIND:
-            raise ProgramFormatError("holds a single layer; make a network with smartdeal compile")
-        with container.reading("manifest"):
-            names = tuple(tuple(map(str, names)) for names in manifest["instructions"])
-            *images, constants = images
-            memory = manifest["memory"]
-            if len(names) != len(images):
-                raise ValueError(f"{len(names)} segments have {len(images)} images")
-            outputs = [_view(values) for values in manifest["outputs"]]
-            layers = tuple(_layer(values) for values in manifest["layers"])
-            if not layers or layers[-1].name not in {view.tensor for view in outputs}:
-                raise ValueError("there is no output")
-            return cls(
-                name=str(manifest["name"]), config=AcceleratorConfig(**manifest["config"]),
-                segments=tuple(images), instructions=names,
-                inputs=tuple(_view(values) for values in manifest["inputs"]),
-                outputs={view.tensor: view for view in outputs}, layers=layers,
-                used_words=int(manifest["used_words"]), memory=constants,
-                memory_bytes=int(memory["bytes"]),
-                image_offsets=tuple(map(int, memory["image_offsets"])),
-                spilled={name: tuple(SpilledBlock(**values) for values in blocks)
-                         for name, blocks in memory["spilled"].items()},
-                scales={name: TensorScale(**values)
-                        for name, values in manifest["scales"].items()},
-                about=dict(manifest["about"]))
+        return cls(**read_fields(data))
 
     def save(self, path: Path) -> None:
         """Write the program file; a reader never sees half of it."""
@@ -332,40 +227,3 @@ class NetworkProgram:
     def quantise(self, image: NDArray[np.floating]) -> NDArray[np.int8]:
         """Return the activations of a real image, (C, H, W)."""
         return self.scales[IntegerNetwork.IMAGE].quantise(image)
-
-
-def gather_blocks(
-    view: View, blocks: Sequence[SpilledBlock], region: NDArray[Scalar],
-    config: AcceleratorConfig,
-) -> NDArray[Scalar]:
-    """Return a spilled view as it would lie on chip, (words · cols,).
-
-    Parameters
-    ----------
-    region : array, (bytes,)
-        The region of system memory; elements of any type in place of bytes.
-    """
-    unit = section_format(SectionKind.ACTIVATIONS, config).unit_bytes(config.host_bits)
-    words = np.zeros((view.words, config.cols), region.dtype)
-    for block in blocks:
-        tiles, drop = block.stop - block.first, block.valid - block.first
-        for first in range(0, block.channels, block.group):
-            size = min(block.group, block.channels - first)
-            start = block.offset + first * tiles * unit
-            units = region[start:start + tiles * size * unit].reshape(tiles, size, unit)
-            place = view.gap + block.valid + np.arange(block.stop - block.valid)
-            plane = (block.channel + first + np.arange(size)) * view.channel_words
-            words[plane[:, None] + place] = units[drop:, :, :config.cols].transpose(1, 0, 2)
-    return words.ravel()
-
-
-def _view(values: Mapping[str, Any]) -> View:
-    channels, height, width = map(int, values["shape"])
-    phases = tuple((int(p), int(q)) for p, q in values["phases"])
-    return View(**{**values, "shape": (channels, height, width), "phases": phases})
-
-
-def _layer(values: Mapping[str, Any]) -> LayerInfo:
-    shapes = {field.name: tuple(map(int, values[field.name])) for field in fields(LayerInfo)
-              if field.name.endswith("_shape")}
-    return LayerInfo(**{**values, **shapes})

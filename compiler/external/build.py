@@ -14,7 +14,7 @@ from smartdeal.compiler.external.order import order
 from smartdeal.compiler.external.pages import Pages
 from smartdeal.compiler.external.parts import append_layer
 from smartdeal.compiler.external.proof import prove_external
-from smartdeal.compiler.external.proof_layer import Claim
+from smartdeal.compiler.external.proof_reads import Claim
 from smartdeal.compiler.external.residency import Residency, decide
 from smartdeal.compiler.image import write_image
 from smartdeal.compiler.instructions import program_section

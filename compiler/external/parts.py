@@ -81,23 +81,10 @@ class _Layer:
         if self.stage.lowering.lag and not self.external:
             # The wrong tile in front of a strip is overwritten by the strip before it.
             numbers = numbers[::-1]
-        if self._by_groups():
+        if _by_groups(self):
             yield from ((strip, groups) for groups in self.chunks for strip in numbers)
         else:
             yield from ((strip, groups) for strip in numbers for groups in self.chunks)
-
-    def _by_groups(self) -> bool:
-        """Return whether to run all strips of a range of groups before the next range."""
-        if len(self.chunks) == 1 or len(self.strips) == 1:
-            return False
-        total = self.needs.sum(axis=0)
-        capacity = np.array([self.program.rings[kind].capacity for kind in TABLES])
-        if np.all(total <= capacity):
-            return False
-        weights = sum(int(count) * unit_bytes(kind, self.config)
-                      for kind, count in zip(TABLES, total, strict=True) if count)
-        windows = sum(feed.bytes for feed in (self.source, self.residual) if feed is not None)
-        return weights + len(self.chunks) * windows < weights * len(self.strips) + windows
 
     def _part(self, strip: int, groups: Groups) -> None:
         program, stage, strips = self.program, self.stage, self.strips
@@ -202,6 +189,20 @@ class _Layer:
             case _:
                 assert lowering.basis is not None
                 return pack_basis(lowering.basis, channels, lowering.group, config)
+
+
+def _by_groups(layer: _Layer) -> bool:
+    """Return whether to run all strips of a range of groups before the next range."""
+    if len(layer.chunks) == 1 or len(layer.strips) == 1:
+        return False
+    total = layer.needs.sum(axis=0)
+    capacity = np.array([layer.program.rings[kind].capacity for kind in TABLES])
+    if np.all(total <= capacity):
+        return False
+    weights = sum(int(count) * unit_bytes(kind, layer.config)
+                  for kind, count in zip(TABLES, total, strict=True) if count)
+    windows = sum(feed.bytes for feed in (layer.source, layer.residual) if feed is not None)
+    return weights + len(layer.chunks) * windows < weights * len(layer.strips) + windows
 
 
 def _chunks(stage: Stage, needs: Need, program: Actions) -> list[Groups]:

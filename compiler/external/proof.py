@@ -11,18 +11,24 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from smartdeal.compiler.external.proof_layer import Claim, LayerProof
+from smartdeal.compiler.external.proof_layer import LayerProof
 from smartdeal.compiler.external.proof_memories import (
     UNKNOWN,
     Memories,
     Refusal,
     fill_token,
 )
+from smartdeal.compiler.external.proof_reads import Claim
 from smartdeal.compiler.external.proof_tables import Tables
 from smartdeal.compiler.image import read_image
-from smartdeal.compiler.network_program import NetworkProgram, gather_blocks
+from smartdeal.compiler.network_info import gather_blocks
+from smartdeal.compiler.network_program import NetworkProgram
 from smartdeal.compiler.schedule import Stage
+from smartdeal.golden.layer_instruction import Layer
 from smartdeal.golden.layers import IntegerNetwork
+from smartdeal.golden.memories import ProgramError
+from smartdeal.golden.moves import Move
+from smartdeal.golden.transfers import Jump, Load, Wait
 from smartdeal.hw.isa import (
     INSTRUCTION,
     INSTRUCTION_WORDS,
@@ -37,9 +43,9 @@ from smartdeal.hw.isa import (
 
 __all__ = ["prove_external"]
 
-_FORMATS = {Opcode.LAYER: INSTRUCTION, Opcode.MOVE: MOVE_INSTRUCTION,
-            Opcode.LOAD: LOAD_INSTRUCTION, Opcode.WAIT: WAIT_INSTRUCTION,
-            Opcode.JUMP: JUMP_INSTRUCTION}
+_DECODERS = {Opcode.LAYER: (INSTRUCTION, Layer), Opcode.MOVE: (MOVE_INSTRUCTION, Move),
+             Opcode.LOAD: (LOAD_INSTRUCTION, Load), Opcode.WAIT: (WAIT_INSTRUCTION, Wait),
+             Opcode.JUMP: (JUMP_INSTRUCTION, Jump)}
 _SHORT = (Opcode.WAIT, Opcode.JUMP, Opcode.END)
 
 
@@ -141,7 +147,13 @@ class _Proof:
         if np.any(words < 0):
             raise Refusal(layer, f"the instruction at word {pointer} is not all there")
         value = int.from_bytes(words.astype("<u4").tobytes(), "little")
-        return opcode, _FORMATS[opcode].unpack_word(value)
+        layout, decode = _DECODERS[opcode]
+        fields = layout.unpack_word(value)
+        try:
+            decode(pointer, fields, self.config)
+        except ProgramError as error:
+            raise Refusal(layer, f"the accelerator refuses {opcode.name} with {error}") from None
+        return opcode, fields
 
     def _check_outputs(self) -> None:
         """Refuse an output that is not where the host reads it."""

@@ -4,43 +4,18 @@ Where an output pixel stands in the stream is claimed by the compiler; here ever
 into it must be the right pixel of the input, or padding, so a wrong claim does not pass.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smartdeal.compiler.external.proof_memories import UNKNOWN, Memories, Refusal, fill_token
+from smartdeal.compiler.external.proof_reads import Claim, Reads
 from smartdeal.compiler.external.proof_tables import Tables
-from smartdeal.compiler.schedule import Stage
-from smartdeal.golden.formats import ACT_MAX, ACT_MIN, BASIS_SIZE
-from smartdeal.golden.forms import BasisWeights
-from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.golden.formats import ACT_MAX, ACT_MIN
 from smartdeal.hw.isa import LayerFlag
 
-__all__ = ["Claim", "LayerProof"]
-
-#: Bytes that are compared at a time.
-_CHUNK = 1 << 22
-
-
-@dataclass(frozen=True, eq=False)
-class Claim:
-    """What a LAYER is said to compute.
-
-    Parameters
-    ----------
-    stage : Stage
-    groups : (first, end)
-        Groups of output channels.
-    tile : int
-        Tile of the stream with which it begins.
-    """
-
-    stage: Stage
-    groups: tuple[int, int]
-    tile: int
+__all__ = ["LayerProof"]
 
 
 class LayerProof:
@@ -64,11 +39,8 @@ class LayerProof:
         self.claim, self.stage, self.fields = claim, claim.stage, fields
         self.numbers, self.shapes = numbers, shapes
         self.memories, self.tables = memories, tables
-        self.config: AcceleratorConfig = memories.config
-        self.name, self.lag = self.stage.layer.name, self.stage.lowering.lag
-        group = self.stage.lowering.group
-        last = min(claim.groups[1] * group, self.stage.layer.output_shape[0])
-        self.channels = np.arange(claim.groups[0] * group, last)
+        self.reads = Reads(claim, fields, numbers, shapes, memories)
+        self.name, self.config = self.reads.name, self.reads.config
 
     def run(self) -> None:
         """Check what it reads, and write the tokens of its output.
@@ -80,9 +52,9 @@ class LayerProof:
         """
         self._check_fields()
         taps, flats = self.tables.steps(self.stage, self.claim.groups, self.fields["steps_base"])
-        read = self._check_source(taps, flats)
+        read = self.reads.check_source(taps, flats)
         self.tables.check_parameters(self.stage, self.claim.groups, self.fields)
-        self._check_residual()
+        self.reads.check_residual()
         self._store(read)
 
     def _check_fields(self) -> None:
@@ -91,7 +63,7 @@ class LayerProof:
         expected = {
             "flags": stage.lowering.flags | (LayerFlag.RESIDUAL if stage.residual else 0)
             | (fields["flags"] & LayerFlag.EXTERNAL),
-            "slices": len(stage.lowering.blocks[0]), "channels": len(self.channels),
+            "slices": len(stage.lowering.blocks[0]), "channels": len(self.reads.channels),
             "column_step": self.config.drain_lanes % fields["pitch"], "zp_out": stage.target[2],
             "lo": ACT_MIN if pool else layer.lo, "hi": ACT_MAX if pool else layer.hi,
             "zp_res": layer.residual_zero_point if stage.residual else fields["zp_res"],
@@ -100,131 +72,29 @@ class LayerProof:
             if fields[name] != value:
                 raise Refusal(self.name, f"{name} must be {int(value)}, not {fields[name]}")
 
-    @cached_property
-    def length(self) -> int:
-        """Stream positions."""
-        return self.fields["tiles"] * self.config.cols
-
-    @cached_property
-    def inside(self) -> NDArray[np.bool_]:
-        """Whether a stream position is output, (positions,)."""
-        fields, i = self.fields, np.arange(self.length)
-        return ((i >= fields["skip"]) & (i < fields["end"])
-                & ((fields["start_column"] + i) % fields["pitch"] < fields["width"]))
-
-    @cached_property
-    def right(self) -> NDArray[np.int64]:
-        """Stream positions that are output, and whose basis looks back at what there is."""
-        positions = np.flatnonzero(self.inside)
-        return positions[positions >= self.lag]
-
-    @cached_property
-    def pixels(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Row and column of :attr:`right`."""
-        place = self.claim.tile * self.config.cols + self.right - self.lag
-        row, column = np.divmod(place, self.fields["pitch"])
-        rows, columns = self.stage.size
-        if np.any((row < 0) | (row >= rows) | (column >= columns)):
-            raise Refusal(self.name, "it stores pixels that the output does not have")
-        return row, column
-
-    def _reads(
-        self, taps: NDArray[np.int64], flats: NDArray[np.int64],
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], int, int, int]]:
-        """Yield channels and addresses by kernel row, kernel column, and lag."""
-        stage, weights = self.stage, self.stage.layer.weights
-        kernel = stage.kernel
-        channel, rest = np.divmod(taps, kernel[0] * kernel[1])
-        row, column = np.divmod(rest, kernel[1])
-        along = isinstance(weights, BasisWeights) and weights.axis == "kernel"
-        for r in range(kernel[0]):
-            for q in range(kernel[1]):
-                chosen = (row == r) & (column == q)
-                if not np.any(chosen):
-                    continue
-                for lag in range(self.lag + 1 if along else 1):
-                    # The sums of column phase q are column q + stride · (reach - lag).
-                    s = q + stage.stride * (self.lag - lag) if along else q
-                    if s < (BASIS_SIZE if along else kernel[1]):
-                        yield channel[chosen], flats[chosen], r, s, lag
-
-    def _check_source(
-        self, taps: NDArray[np.int64], flats: NDArray[np.int64],
-    ) -> NDArray[np.bool_]:
-        """Check every byte that goes into an output; return the words that are read."""
-        stage, cols = self.stage, self.config.cols
-        flat = self.memories.activations.reshape(-1)
-        tensor, _, fill = stage.source
-        _, height, width = self.shapes[tensor]
-        row, column = self.pixels
-        base = self.fields["input_base"] * cols
-        words = np.zeros(len(self.memories.activations) + 1, np.int64)
-        if len(self.right) == 0:
-            return words[:-1] > 0
-        for channels, places, r, s, lag in self._reads(taps, flats):
-            y, x = row * stage.stride + r - stage.top, column * stage.stride + s - stage.left
-            there = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-            pixel = self.numbers[tensor] + y * width + x
-            first, last = (base + places + int(self.right[end]) - lag for end in (0, -1))
-            if last.max() >= len(flat):
-                raise Refusal(self.name, "it reads outside of the activation buffer")
-            np.add.at(words, first // cols, 1)
-            np.subtract.at(words, last // cols + 1, 1)
-            size = max(1, _CHUNK // len(self.right))
-            for start in range(0, len(channels), size):
-                part = slice(start, start + size)
-                found = flat[base + places[part, None] + self.right - lag]
-                expected = np.where(there, channels[part, None] * height * width + pixel,
-                                    fill_token(fill))
-                if np.any(found != expected):
-                    tap, position = np.argwhere(found != expected)[0]
-                    place = int(base + places[start + tap] + self.right[position]) - lag
-                    raise Refusal(
-                        self.name, f"byte {place} of the activation buffer is not pixel "
-                        f"({channels[start + tap]}, {y[position]}, {x[position]}) of {tensor} or "
-                        "its padding")
-        return np.cumsum(words[:-1]) > 0
-
-    def _check_residual(self) -> None:
-        stage, fields, cols = self.stage, self.fields, self.config.cols
-        if stage.residual is None or len(self.right) == 0:
-            return
-        tensor = stage.residual[0]
-        _, height, width = self.shapes[tensor]
-        row, column = self.pixels
-        base = ((fields["residual_base"] + np.arange(len(self.channels))
-                 * fields["residual_stride"]) * cols + fields["residual_lane"])
-        place = base[:, None] + self.right
-        flat = self.memories.activations.reshape(-1)
-        if place.max() >= len(flat):
-            raise Refusal(self.name, "its residual operand is not in the activation buffer")
-        expected = (self.numbers[tensor] + self.channels[:, None] * height * width + row * width
-                    + column)
-        if np.any(flat[place] != expected):
-            raise Refusal(self.name, f"its residual operand is not {tensor}")
-
     def _store(self, read: NDArray[np.bool_]) -> None:
         """Write the tokens of the output."""
         stage, fields, cols = self.stage, self.fields, self.config.cols
         tensor = stage.target[0]
         _, height, width = self.shapes[tensor]
-        row, column = self.pixels
-        number = np.arange(len(self.channels))[:, None]
+        row, column = self.reads.pixels
+        number = np.arange(len(self.reads.channels))[:, None]
         if stage.reduce:
-            if len(self.right) != stage.size[0] * stage.size[1]:
+            if len(self.reads.right) != stage.size[0] * stage.size[1]:
                 raise Refusal(self.name, "it adds up only a part of its input")
             words = fields["output_base"] + number[:, 0] * fields["output_stride"]
             if words.max() >= len(read) or np.any(read[words]):
                 raise Refusal(self.name, "it stores where it reads")
             tokens = self.memories.activations[words]
-            tokens[:, 0] = self.numbers[tensor] + self.channels
+            tokens[:, 0] = self.numbers[tensor] + self.reads.channels
             self.memories.write(self.name, words, tokens)
             return
-        tokens = np.full((len(self.channels), self.length), fill_token(fields["zp_out"]), np.int32)
-        tokens[:, self.inside] = UNKNOWN
-        tokens[:, self.right] = (self.numbers[tensor] + self.channels[:, None] * height * width
-                                 + row * width + column)
-        tokens = tokens.reshape(len(self.channels), -1, cols)
+        reads, channels = self.reads, self.reads.channels
+        tokens = np.full((len(channels), reads.length), fill_token(fields["zp_out"]), np.int32)
+        tokens[:, reads.inside] = UNKNOWN
+        tokens[:, reads.right] = (self.numbers[tensor] + channels[:, None] * height * width
+                                  + row * width + column)
+        tokens = tokens.reshape(len(channels), -1, cols)
         if fields["flags"] & LayerFlag.EXTERNAL:
             size = stage.lowering.group
             order = [tokens[first:first + size].transpose(1, 0, 2).reshape(-1, cols)
