@@ -68,6 +68,8 @@ class _Network:
         for node in self.consumers[tensor]:
             if node.weights is None:  # a pool of a constant is that constant
                 allowed &= self.movable(node.name, value)
+            elif node.trained is not None:  # its coefficients stay as they are
+                allowed[:] = False
             elif node.exact or self._padded(node):
                 allowed &= value == 0
         return allowed
@@ -133,7 +135,7 @@ def remove_dead_filters(
         if node.weights is None:
             if node.input in kept:
                 kept[node.name] = kept[node.input]
-        elif node.residual is None and not node.exact:
+        elif node.residual is None and not node.exact and node.trained is None:
             dead, value = _constants(node, threshold)
             leaves = dead & network.movable(node.name, value)
             if leaves.all():

@@ -14,7 +14,8 @@ from smartdeal.golden.layers import IntegerNetwork
 from smartdeal.golden.quantise import combine
 from smartdeal.golden.sensitivity import agreement, layer_losses
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.sim.latency import predict_layers
+from smartdeal.sim.memory_timing import MemoryTiming
+from smartdeal.sim.network_latency import predict_network
 from smartdeal.sim.summary import network_cycles
 from smartdeal.sim.tradeoff import Mix, Option, fill, trim, walk
 
@@ -134,8 +135,9 @@ class _Search:
     def __init__(
         self, graph: FloatGraph, networks: Mapping[str, IntegerNetwork],
         config: AcceleratorConfig, images: Tensor, candidates: Sequence[str],
-        fixed: Mapping[str, str], tell: Progress,
+        fixed: Mapping[str, str], timing: MemoryTiming | None, tell: Progress,
     ) -> None:
+        self._timing = timing
         self.graph, self.networks, self.config = graph, networks, config
         self._tell, self._candidates = tell, candidates
         wanted = _wanted(graph, candidates, fixed)
@@ -163,14 +165,15 @@ class _Search:
         for form, network in self.networks.items():
             self._tell("costs", len(costs) / len(self.networks))
             program = compile_network(network, self.config)
-            costs[form] = {layer: cycles.total
-                           for layer, cycles in predict_layers(program).items()}
+            costs[form] = {layer: cycles.total for layer, cycles
+                           in predict_network(program, self._timing).layers.items()}
         self._tell("costs", 1.0)
         return costs
 
     def exact_cycles(self, mix: Mix) -> int:
         """Return the cycles of the mix as a program."""
-        return network_cycles(compile_network(combine(self.networks, mix.forms), self.config))
+        return network_cycles(compile_network(combine(self.networks, mix.forms), self.config),
+                              self._timing)
 
     def point(self, mix: Mix, label: str = "") -> Point:
         """Return the mix without compiling or measuring it."""
@@ -268,7 +271,7 @@ def _wanted(
         shape = tuple(node.weights.shape)
         forms = [form for form in candidates
                  if (used := form_used(form, shape)) == form or used not in candidates]
-        if node.exact:  # as they are in every form
+        if node.exact or node.trained is not None:  # as they are, whatever is asked for
             forms = forms[:1]
         wanted[node.name] = [fixed[node.name]] if node.name in fixed else forms
     return wanted
@@ -277,8 +280,8 @@ def _wanted(
 def choose_forms(
     graph: FloatGraph, networks: Mapping[str, IntegerNetwork], config: AcceleratorConfig,
     images: Tensor, budget: Budget, candidates: Sequence[str], *,
-    fixed: Mapping[str, str] | None = None,
-    dropped: Mapping[str, str] | None = None, progress: Progress | None = None,
+    fixed: Mapping[str, str] | None = None, dropped: Mapping[str, str] | None = None,
+    timing: MemoryTiming | None = None, progress: Progress | None = None,
 ) -> TradeOff:
     """Choose a form for each layer.
 
@@ -298,6 +301,8 @@ def choose_forms(
         Layers that have no choice, and their form.
     dropped : mapping of str to str, optional
         For the report.
+    timing : MemoryTiming, optional
+        Of the system memory, for accelerators that use it.
 
     Raises
     ------
@@ -305,7 +310,7 @@ def choose_forms(
         If no mix meets the budget; the message names the nearest that one does.
     """
     tell = progress or (lambda stage, done: None)
-    search = _Search(graph, networks, config, images, candidates, fixed or {}, tell)
+    search = _Search(graph, networks, config, images, candidates, fixed or {}, timing, tell)
     cycles = budget.kind == "cycles"
     mix = (search.within_cycles(int(budget.limit)) if cycles
            else search.within_loss(budget.limit))
