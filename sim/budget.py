@@ -155,6 +155,9 @@ class _Search:
         # What no layer's weights account for: activations are rounded in every mix.
         self._base = 0.0
         self.mixes = walk(self.layers)
+        count = min(_MEASURED, len(self.mixes))
+        self.shown = [self.mixes[round(i * (len(self.mixes) - 1) / max(1, count - 1))]
+                      for i in range(count)]
         exact = self.measure(self.mixes[-1])
         self._base = max(0.0, _loss(exact) - exact.estimate)
         self._extra = self.exact_cycles(self.mixes[0]) - self.mixes[0].cycles
@@ -212,7 +215,7 @@ class _Search:
         """Return the fastest mix that is found for a measured loss."""
         mixes = self.mixes
         if _loss(self.measure(mixes[-1])) > limit:
-            return self._exact_form(limit)
+            return self._exact_mix(limit)
         low, high = -1, len(mixes) - 1  # high is good, low is not
         while high - low > 1:
             middle = (low + high) // 2
@@ -225,15 +228,15 @@ class _Search:
         trimmed = trim(self.layers, mix, mix.loss + slack)
         return trimmed if _loss(self.measure(trimmed)) <= limit else mix
 
-    def _exact_form(self, limit: float) -> Mix:
-        """Return the fastest form for all layers alike that has such a loss.
+    def _exact_mix(self, limit: float) -> Mix:
+        """Return the fastest mix with such a loss of those that are measured for the report.
 
         Where only the rounding of activations is left, losses do not add up any more.
         """
-        singles = [self.uniform(form) for form in self._candidates]
-        good = [mix for mix in singles if _loss(self.measure(mix)) <= limit]
+        known = [*(self.uniform(form) for form in self._candidates), *self.shown]
+        good = [mix for mix in known if _loss(self.measure(mix)) <= limit]
         if not good:
-            best = min(_loss(self.measure(mix)) for mix in (*singles, self.mixes[-1]))
+            best = min(_loss(self.measure(mix)) for mix in known)
             digits = 10.0 ** (math.floor(math.log10(best)) - 2)
             nearest = math.ceil(best / digits) * digits
             raise BudgetError(
@@ -314,13 +317,10 @@ def choose_forms(
     cycles = budget.kind == "cycles"
     mix = (search.within_cycles(int(budget.limit)) if cycles
            else search.within_loss(budget.limit))
-    mixes = search.mixes
-    count = min(_MEASURED, len(mixes))
-    shown = {round(i * (len(mixes) - 1) / max(1, count - 1)) for i in range(count)}
     curve: list[Point] = []
-    for index, point in enumerate(mixes):
-        tell("measure", index / len(mixes))
-        curve.append(search.measure(point) if index in shown else search.point(point))
+    for index, point in enumerate(search.mixes):
+        tell("measure", index / len(search.mixes))
+        curve.append(search.measure(point) if point in search.shown else search.point(point))
     uniform = [search.measure(search.uniform(form), form) for form in candidates]
     tell("measure", 1.0)
     # What was measured anyway may be better than what added up best.
