@@ -83,7 +83,8 @@ def compile_command(
     compiled.program.save(output)
     write_whole(beside(output), compiled.stored)
     if json_file is not None:
-        write_text(json_file, json.dumps(_as_json(compiled, model.graph.notes), indent=2) + "\n")
+        write_text(json_file, json.dumps(
+            _as_json(compiled, recipe, model.graph.notes), indent=2) + "\n")
     trade_off = compiled.trade_off
     if curve is not None and trade_off is not None:
         draw_curve(trade_off, curve, f"{model.name}, {recipe.config.rows}×{recipe.config.cols}")
@@ -97,7 +98,7 @@ def compile_command(
         out.print(_choice(trade_off), soft_wrap=True)
         out.print()
     out.print(_table(compiled.layers))
-    out.print(_verdict(compiled, output), soft_wrap=True)
+    out.print(_verdict(compiled, recipe, output), soft_wrap=True)
 
 
 def _asked(recipe: "Recipe") -> dict[str, str]:
@@ -181,34 +182,45 @@ def _choice(trade_off: "TradeOff") -> str:
             f"{trade_off.images} calibration images)")
 
 
-def _verdict(compiled: "Compiled", output: Path) -> str:
-    from smartdeal.sim.summary import network_cycles
+def _verdict(compiled: "Compiled", recipe: "Recipe", output: Path) -> str:
+    from smartdeal.sim.network_latency import predict_network
 
     program = compiled.program
-    cycles = network_cycles(program)
-    busy = sum(row.cycles.busy for row in compiled.layers) / cycles
+    predicted = predict_network(program, recipe.timing)
+    cycles = predicted.cycles
     count = len(program.segments)
+    memory = ""
+    if program.memory_bytes:
+        memory = (f"{program.memory_bytes:,} bytes of system memory, {predicted.bytes_loaded:,} "
+                  f"bytes loaded and {predicted.bytes_stored:,} stored, ")
     return (f"{output}: {count} segment{'s' if count > 1 else ''}, "
             f"{program.instruction_count} instructions, "
             f"{program.used_words * program.config.cols:,} of {program.config.activation_bytes:,} "
-            f"bytes of activations, {cycles:,} cycles, array busy {busy:.1%}")
+            f"bytes of activations, {memory}{cycles.total:,} cycles, array busy "
+            f"{cycles.busy / cycles.total:.1%}")
 
 
 def _point(point: "Point") -> dict[str, Any]:
     return {**asdict(point), "forms": dict(point.forms)}
 
 
-def _as_json(compiled: "Compiled", notes: tuple[str, ...]) -> dict[str, Any]:
-    from smartdeal.sim.summary import network_cycles
+def _as_json(
+    compiled: "Compiled", recipe: "Recipe", notes: tuple[str, ...],
+) -> dict[str, Any]:
+    from smartdeal.sim.network_latency import predict_network
 
     program, trade_off = compiled.program, compiled.trade_off
+    predicted = predict_network(program, recipe.timing)
     return {
         "network": program.name, "about": dict(program.about),
         "configuration": program.config.as_dict(), "segments": len(program.segments),
         "instructions": program.instruction_count,
         "activation_bytes": program.used_words * program.config.cols,
         "program_bytes": sum(map(len, program.segments)),
-        "cycles": network_cycles(program), "notes": list(notes),
+        "cycles": predicted.cycles.total, "notes": list(notes),
+        "memory": {**asdict(recipe.timing), "region_bytes": program.memory_bytes,
+                   "bytes_loaded": predicted.bytes_loaded,
+                   "bytes_stored": predicted.bytes_stored} if program.memory_bytes else None,
         "dead_filters": {name: asdict(layer) for name, layer in compiled.removed.items()},
         "layers": [{**asdict(row), "cycles": {**asdict(row.cycles),
                                               "overhead": row.cycles.overhead}}

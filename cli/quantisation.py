@@ -135,11 +135,12 @@ def _recipe(
     config: AcceleratorConfig, *, form: str | None, layer_forms: tuple[str, ...],
     zero_fraction: float, ranges: str, percentile: float, bias_correction: bool,
     keep_dead_filters: bool, dead_threshold: float, keep_all: bool, budget: str | None,
-    candidates: str | None,
+    candidates: str | None, memory_latency: int, memory_bandwidth: int,
 ) -> "Recipe":
     from smartdeal.golden.options import QuantiseOptions
     from smartdeal.sim.budget import Budget
     from smartdeal.sim.compilation import CANDIDATES, Recipe
+    from smartdeal.sim.memory_timing import MemoryTiming
 
     if budget is not None and form is not None:
         raise click.UsageError("--form is for all layers, --budget chooses one for each: give only "
@@ -154,19 +155,26 @@ def _recipe(
                                      param_hint="--layer-form")
         forms[layer] = name
     chosen: Any = _RANGES[ranges]
+    timing = MemoryTiming(latency_cycles=memory_latency, bytes_per_cycle=memory_bandwidth)
+    try:
+        timing.beat_cycles(config)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--memory-bandwidth") from None
     return Recipe(
         config=config, form=form or "smartdeal", layer_forms=forms, zero_fraction=zero_fraction,
         quantise=QuantiseOptions(ranges=chosen, percentile=percentile,
                                  bias_correction=bias_correction),
         dead_threshold=None if keep_dead_filters else dead_threshold, keep_all=keep_all,
         budget=None if budget is None else Budget.parse(budget),
-        candidates=CANDIDATES if candidates is None else tuple(candidates.split(",")))
+        candidates=CANDIDATES if candidates is None else tuple(candidates.split(",")),
+        timing=timing)
 
 
 def recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of quantisation and of the accelerator; the function gets ``recipe``."""
     names = ("form", "layer_forms", "zero_fraction", "ranges", "percentile", "bias_correction",
-             "keep_dead_filters", "dead_threshold", "keep_all", "budget", "candidates")
+             "keep_dead_filters", "dead_threshold", "keep_all", "budget", "candidates",
+             "memory_latency", "memory_bandwidth")
 
     @functools.wraps(function)
     def wrapper(config: AcceleratorConfig, **arguments: Any) -> Any:
@@ -201,6 +209,12 @@ def recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
                      help="Largest |gamma| of a dead filter."),
         click.option("--keep-all", is_flag=True,
                      help="Use no word of the activation buffer twice: every tensor stays."),
+        click.option("--memory-latency", type=click.IntRange(min=1), default=60,
+                     show_default=True, metavar="CYCLES",
+                     help="Latency of system memory, for the cycles with --memory."),
+        click.option("--memory-bandwidth", type=click.IntRange(min=1), default=8,
+                     show_default=True, metavar="BYTES",
+                     help="Bytes per cycle of system memory in each direction."),
     )):
         decorated = decorate(decorated)
     return decorated

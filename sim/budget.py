@@ -14,7 +14,8 @@ from smartdeal.golden.layers import IntegerNetwork
 from smartdeal.golden.quantise import combine
 from smartdeal.golden.sensitivity import agreement, layer_losses
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.sim.latency import predict_layers
+from smartdeal.sim.memory_timing import MemoryTiming
+from smartdeal.sim.network_latency import predict_network
 from smartdeal.sim.summary import network_cycles
 from smartdeal.sim.tradeoff import Mix, Option, fill, trim, walk
 
@@ -134,8 +135,9 @@ class _Search:
     def __init__(
         self, graph: FloatGraph, networks: Mapping[str, IntegerNetwork],
         config: AcceleratorConfig, images: Tensor, candidates: Sequence[str],
-        fixed: Mapping[str, str], tell: Progress,
+        fixed: Mapping[str, str], timing: MemoryTiming | None, tell: Progress,
     ) -> None:
+        self._timing = timing
         self.graph, self.networks, self.config = graph, networks, config
         self._tell, self._candidates = tell, candidates
         wanted = _wanted(graph, candidates, fixed)
@@ -153,6 +155,9 @@ class _Search:
         # What no layer's weights account for: activations are rounded in every mix.
         self._base = 0.0
         self.mixes = walk(self.layers)
+        count = min(_MEASURED, len(self.mixes))
+        self.shown = [self.mixes[round(i * (len(self.mixes) - 1) / max(1, count - 1))]
+                      for i in range(count)]
         exact = self.measure(self.mixes[-1])
         self._base = max(0.0, _loss(exact) - exact.estimate)
         self._extra = self.exact_cycles(self.mixes[0]) - self.mixes[0].cycles
@@ -163,14 +168,15 @@ class _Search:
         for form, network in self.networks.items():
             self._tell("costs", len(costs) / len(self.networks))
             program = compile_network(network, self.config)
-            costs[form] = {layer: cycles.total
-                           for layer, cycles in predict_layers(program).items()}
+            costs[form] = {layer: cycles.total for layer, cycles
+                           in predict_network(program, self._timing).layers.items()}
         self._tell("costs", 1.0)
         return costs
 
     def exact_cycles(self, mix: Mix) -> int:
         """Return the cycles of the mix as a program."""
-        return network_cycles(compile_network(combine(self.networks, mix.forms), self.config))
+        return network_cycles(compile_network(combine(self.networks, mix.forms), self.config),
+                              self._timing)
 
     def point(self, mix: Mix, label: str = "") -> Point:
         """Return the mix without compiling or measuring it."""
@@ -209,7 +215,7 @@ class _Search:
         """Return the fastest mix that is found for a measured loss."""
         mixes = self.mixes
         if _loss(self.measure(mixes[-1])) > limit:
-            return self._exact_form(limit)
+            return self._exact_mix(limit)
         low, high = -1, len(mixes) - 1  # high is good, low is not
         while high - low > 1:
             middle = (low + high) // 2
@@ -222,15 +228,15 @@ class _Search:
         trimmed = trim(self.layers, mix, mix.loss + slack)
         return trimmed if _loss(self.measure(trimmed)) <= limit else mix
 
-    def _exact_form(self, limit: float) -> Mix:
-        """Return the fastest form for all layers alike that has such a loss.
+    def _exact_mix(self, limit: float) -> Mix:
+        """Return the fastest mix with such a loss of those that are measured for the report.
 
         Where only the rounding of activations is left, losses do not add up any more.
         """
-        singles = [self.uniform(form) for form in self._candidates]
-        good = [mix for mix in singles if _loss(self.measure(mix)) <= limit]
+        known = [*(self.uniform(form) for form in self._candidates), *self.shown]
+        good = [mix for mix in known if _loss(self.measure(mix)) <= limit]
         if not good:
-            best = min(_loss(self.measure(mix)) for mix in (*singles, self.mixes[-1]))
+            best = min(_loss(self.measure(mix)) for mix in known)
             digits = 10.0 ** (math.floor(math.log10(best)) - 2)
             nearest = math.ceil(best / digits) * digits
             raise BudgetError(
@@ -268,7 +274,7 @@ def _wanted(
         shape = tuple(node.weights.shape)
         forms = [form for form in candidates
                  if (used := form_used(form, shape)) == form or used not in candidates]
-        if node.exact:  # as they are in every form
+        if node.exact or node.trained is not None:  # as they are, whatever is asked for
             forms = forms[:1]
         wanted[node.name] = [fixed[node.name]] if node.name in fixed else forms
     return wanted
@@ -277,8 +283,8 @@ def _wanted(
 def choose_forms(
     graph: FloatGraph, networks: Mapping[str, IntegerNetwork], config: AcceleratorConfig,
     images: Tensor, budget: Budget, candidates: Sequence[str], *,
-    fixed: Mapping[str, str] | None = None,
-    dropped: Mapping[str, str] | None = None, progress: Progress | None = None,
+    fixed: Mapping[str, str] | None = None, dropped: Mapping[str, str] | None = None,
+    timing: MemoryTiming | None = None, progress: Progress | None = None,
 ) -> TradeOff:
     """Choose a form for each layer.
 
@@ -298,6 +304,8 @@ def choose_forms(
         Layers that have no choice, and their form.
     dropped : mapping of str to str, optional
         For the report.
+    timing : MemoryTiming, optional
+        Of the system memory, for accelerators that use it.
 
     Raises
     ------
@@ -305,17 +313,14 @@ def choose_forms(
         If no mix meets the budget; the message names the nearest that one does.
     """
     tell = progress or (lambda stage, done: None)
-    search = _Search(graph, networks, config, images, candidates, fixed or {}, tell)
+    search = _Search(graph, networks, config, images, candidates, fixed or {}, timing, tell)
     cycles = budget.kind == "cycles"
     mix = (search.within_cycles(int(budget.limit)) if cycles
            else search.within_loss(budget.limit))
-    mixes = search.mixes
-    count = min(_MEASURED, len(mixes))
-    shown = {round(i * (len(mixes) - 1) / max(1, count - 1)) for i in range(count)}
     curve: list[Point] = []
-    for index, point in enumerate(mixes):
-        tell("measure", index / len(mixes))
-        curve.append(search.measure(point) if index in shown else search.point(point))
+    for index, point in enumerate(search.mixes):
+        tell("measure", index / len(search.mixes))
+        curve.append(search.measure(point) if point in search.shown else search.point(point))
     uniform = [search.measure(search.uniform(form), form) for form in candidates]
     tell("measure", 1.0)
     # What was measured anyway may be better than what added up best.

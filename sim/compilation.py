@@ -20,6 +20,7 @@ from smartdeal.golden.sparsity import Removal, remove_dead_filters
 from smartdeal.golden.store import network_bytes
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.sim.budget import Budget, BudgetError, TradeOff, choose_forms
+from smartdeal.sim.memory_timing import MemoryTiming
 from smartdeal.sim.summary import LayerSummary, summarise
 
 __all__ = ["CANDIDATES", "Compiled", "Recipe", "compile_model"]
@@ -53,6 +54,8 @@ class Recipe:
         To choose the form of each layer by.
     candidates : sequence of str
         Forms to choose from.
+    timing : MemoryTiming
+        Of the system memory, for accelerators that use it.
     """
 
     config: AcceleratorConfig
@@ -64,6 +67,7 @@ class Recipe:
     keep_all: bool = False
     budget: Budget | None = None
     candidates: Sequence[str] = CANDIDATES
+    timing: MemoryTiming = field(default_factory=MemoryTiming)
 
     @property
     def options(self) -> FormOptions:
@@ -137,7 +141,8 @@ def compile_model(
     tell("compile", 1.0)
     return Compiled(program=program, network=network, stored=stored, removed=removed,
                     trade_off=trade_off,
-                    layers=summarise(program, network, graph, forms, model.graph))
+                    layers=summarise(program, network, graph, forms, model.graph,
+                                     recipe.timing))
 
 
 def _quantise(
@@ -202,5 +207,6 @@ def _choose(
             f"{form}: {reason}" for form, reason in dropped.items()))
     trade_off = choose_forms(
         graph, made, recipe.config, images, budget,
-        [form for form in candidates if form in made], fixed=fixed, dropped=dropped, progress=tell)
+        [form for form in candidates if form in made], fixed=fixed, dropped=dropped,
+        timing=recipe.timing, progress=tell)
     return combine(made, trade_off.chosen.forms), trade_off

@@ -11,8 +11,9 @@ from smartdeal.golden.graph import Network, float_graph
 from smartdeal.golden.layers import IntegerNetwork
 from smartdeal.golden.networks import ResNet
 from smartdeal.golden.quantise import DEFAULT_FORM, folded
-from smartdeal.hw.timing import END_CYCLES
-from smartdeal.sim.latency import Cycles, predict_layers
+from smartdeal.sim.latency import Cycles
+from smartdeal.sim.memory_timing import MemoryTiming
+from smartdeal.sim.network_latency import predict_network
 
 __all__ = ["LayerSummary", "network_cycles", "summarise"]
 
@@ -57,15 +58,15 @@ class LayerSummary:
     cycles: Cycles
 
 
-def network_cycles(program: NetworkProgram) -> int:
-    """Return the cycles of an image: those of all layers, and the END of each segment."""
-    layers = predict_layers(program).values()
-    return sum(cycles.total for cycles in layers) + END_CYCLES * len(program.segments)
+def network_cycles(program: NetworkProgram, timing: MemoryTiming | None = None) -> int:
+    """Return the cycles of an image, of all layers and segments."""
+    return predict_network(program, timing).cycles.total
 
 
 def summarise(
     program: NetworkProgram, network: IntegerNetwork, model: Network,
     form: str | Mapping[str, str], original: Network | None = None,
+    timing: MemoryTiming | None = None,
 ) -> list[LayerSummary]:
     """Return what each layer costs.
 
@@ -80,11 +81,13 @@ def summarise(
         As :func:`smartdeal.golden.quantise.quantise_network` took it.
     original : ResNet or FloatGraph, optional
         What ``model`` was before filters left it, to count the bytes before (default: ``model``).
+    timing : MemoryTiming, optional
+        Of the system memory, for programs that use it.
     """
     graph = float_graph(model) if isinstance(model, ResNet) else model
     whole = float_graph(original) if isinstance(original, ResNet) else original or graph
     before = {node.name: node.weights.numel() for node in whole.nodes if node.weights is not None}
-    cycles = predict_layers(program)
+    cycles = predict_network(program, timing).layers
     rows: list[LayerSummary] = []
     for info, node, source in zip(program.layers, network.nodes, graph.nodes, strict=True):
         weights, error = node.layer.weights, 0.0
