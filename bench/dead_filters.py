@@ -1,7 +1,7 @@
 """Filters that die in training: ``python bench/dead_filters.py NETWORK.safetensors --data DATA``.
 
-NETWORK is a ResNet-8 of ``smartdeal train resnet8 --form float --optimiser adam --rate 0.02
---weight-decay 0.002``. Prints, by layer, the filters that died and left, and the cycles before and
+NETWORK is a ResNet-8 of ``smartdeal train resnet8 --optimiser adam --rate 0.02 --weight-decay
+0.02``. Prints, by layer, the filters that died and left, and the cycles before and
 after; and the accuracy of both networks in integers.
 """
 

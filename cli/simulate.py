@@ -54,7 +54,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--layer", "layers", multiple=True, metavar="NAME",
               help="Only this layer, by its torch name; may be repeated.")
 @click.option("--form", default="smartdeal", show_default=True,
-              help="Weight form: smartdeal, deepshift, shift2, shift3 or int8.")
+              help="Weight form: smartdeal, deepshift, shift2, shift3 or int8. Layers that a "
+                   "checkpoint holds in a form keep it.")
 @click.option("--zero-fraction", type=float, default=0.0, show_default=True,
               help="Fraction of the weight vectors zeroed, in any form: in 3×3 and 1×1 layers, but "
                    "not in the first layer nor the linear one.")
@@ -170,8 +171,12 @@ def _table(reports: "list[LayerReport]", narrow: int) -> Table:
 def _notes(work: "Workload", form: str, zero_fraction: float) -> list[str]:
     """Return what the table cannot show: layers that are not what the options ask for."""
     notes = []
-    others = [item.layer.name for item, used in zip(work.layers, work.forms, strict=True)
-              if used not in (form, None)]
+    named = list(zip((item.layer.name for item in work.layers), work.forms, strict=True))
+    kept = [f"{name} {used}" for name, used in named if name in work.trained and used != form]
+    if kept:
+        notes.append(f"in the checkpoint's form: {', '.join(kept)}")
+    others = [name for name, used in named
+              if used not in (form, None) and name not in work.trained]
     if others:
         notes.append(f"{', '.join(others)}: int8, the smartdeal form has 3×3, 1×1 and linear "
                      "layers")

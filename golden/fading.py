@@ -3,7 +3,7 @@
 With batch normalisation, ReLU, an adaptive optimiser and L2 in the gradient (Adam, not AdamW or
 SGD), the normalisation of many filters fades to nothing: the regulariser is strong against the
 gradient of a filter that few images need. Training itself is ordinary: ``smartdeal train
---optimiser adam --weight-decay 0.01``. Here they are counted, and buried so that they can leave the
+--optimiser adam --weight-decay 0.02``. Here they are counted, and buried so that they can leave the
 network (:func:`smartdeal.golden.sparsity.remove_dead_filters`).
 """
 

@@ -29,7 +29,8 @@ IMAGES = "fashion_images.npz"
 RETRAINED: dict[str, dict[str, str]] = {
     "resnet8": {
         "sparse": "resnet8_fashion_smartdeal.npz", "deepshift-q": "resnet8_fashion_deepshift.npz",
-        "shift2": "resnet8_fashion_shift2.npz",
+        "shift2": "resnet8_fashion_shift2.npz", "binary": "resnet8_fashion_binary.npz",
+        "deepshift-ps": "resnet8_fashion_deepshift-ps.npz",
     },
     "resnet20_fashion": {"sparse": "resnet20_fashion_smartdeal.npz"},
 }

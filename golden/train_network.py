@@ -107,13 +107,17 @@ def state_file(output: Path) -> Path:
     return output.with_suffix(".state.safetensors")
 
 
-def _initial(job: Job, classes: int | None) -> ResNet:
+def _initial(job: Job, data: DataSet | None) -> ResNet:
     """Return the network that training starts from."""
     torch.manual_seed(job.options.seed if job.options is not None else 0)
     model = build_network(job.network)
-    if classes is not None and classes != model.spec.classes:
-        raise NetworkError(f"{job.network} has {model.spec.classes} classes, the data have "
-                           f"{classes}")
+    if data is not None:
+        wanted = model.spec.classes, model.spec.input_shape[0]
+        for what, needs, has in zip(("classes", "channels"), wanted, (
+                len(data.classes), data.train.images.shape[1]), strict=True):
+            if needs != has:
+                raise NetworkError(f"{job.network} takes {needs} {what}, {data.name} has {has}; "
+                                   "resnet8 and resnet20_fashion are for grey images of 10 classes")
     if job.start == PACKAGE:
         load_trained(model)
     elif job.start is not None:
@@ -174,8 +178,8 @@ def run_job(job: Job, data: DataSet | None, watcher: Watcher) -> Result:
         If a file cannot be written; the old one stays.
     """
     _check(job, data)
-    model = convert(_initial(job, None if data is None else len(data.classes)), job.form,
-                    job.form_options, zero_fractions=job.zero_fractions)
+    model = convert(_initial(job, data), job.form, job.form_options,
+                    zero_fractions=job.zero_fractions)
     assert isinstance(model, ResNet)
     averaged = False
     about, calibration = _about(job, data), _own_calibration(job, data)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from smartdeal.compiler.models import load_model
@@ -42,6 +44,8 @@ class Workload:
         Names of the layers of which a zero fraction zeroes nothing.
     answer : str
         What the integer network says about the image, if it is a real one and all layers run.
+    trained : frozenset of str
+        Names of the layers that the checkpoint holds in a form.
     """
 
     layers: tuple[LayerWork, ...]
@@ -49,6 +53,7 @@ class Workload:
     forms: tuple[str | None, ...]
     whole: tuple[str, ...]
     answer: str = ""
+    trained: frozenset[str] = frozenset()
 
 
 def default_images(model: Network, seed: int) -> Tensor:
@@ -59,6 +64,14 @@ def default_images(model: Network, seed: int) -> Tensor:
         return calibration_images()
     shape = model.spec.input_shape if isinstance(model, ResNet) else model.input_shape
     return noise_images(shape, _NOISE_IMAGES, seed)
+
+
+def _answer(labels: Sequence[int], logits: NDArray[np.int8]) -> str:
+    """Return what the network says about the first image, if its label is known."""
+    if not labels:
+        return ""
+    return (f"test image: {CLASSES[labels[0]]}; the network says: "
+            f"{CLASSES[int(logits.argmax())]}")
 
 
 def _image_source(model: ResNet) -> str:
@@ -128,17 +141,15 @@ def prepare(
         nodes = [case.node for case in cases]
         return Workload(
             tuple(LayerWork(case.node.layer, case.x, case.residual) for case in cases), source,
-            _forms(model, nodes, form), _whole(nodes))
+            _forms(model, nodes, form), _whole(nodes), trained=frozenset(form_layers(model)))
     integer = quantise_network(model, calibration, form, options, config.sum_bits, progress)
     images, labels = sample_images() if _FASHION in source else (calibration, [])
     image = integer.scales[IntegerNetwork.IMAGE].quantise(images[0].numpy())
     tensors = run_network(integer, image)
-    answer = ""
-    if labels:
-        guess = int(tensors[integer.nodes[-1].layer.name].argmax())
-        answer = f"test image: {CLASSES[labels[0]]}; the network says: {CLASSES[guess]}"
+    answer = _answer(labels, tensors[integer.nodes[-1].layer.name])
     return Workload(tuple(
         LayerWork(node.layer, tensors[node.input],
                   tensors[node.residual] if node.residual is not None else None)
         for node in integer.nodes), source,
-        _forms(model, integer.nodes, form), _whole(integer.nodes), answer)
+        _forms(model, integer.nodes, form), _whole(integer.nodes), answer,
+        frozenset(form_layers(model)))

@@ -193,7 +193,12 @@ def test_shared_values_are_compressed(run: Any, tmp_path: Path) -> None:
     ("train resnet8 --data {data} --form nil -o {tmp}/n.npz",
      "conv1: weight form must be one of float, smartdeal, smartdeal-train, deepshift-q, "
      "deepshift-ps, shift2, int8, binary, cws, pws, uq, ecsq, not 'nil'"),
-    ("train resnet18 --data {data} -o {tmp}/n.npz", "resnet18 has 1000 classes, the data have 10"),
+    ("train resnet18 --data {data} -o {tmp}/n.npz",
+     "resnet18 takes 1000 classes, {name} has 10; resnet8 and resnet20_fashion are for grey images "
+     "of 10 classes"),
+    ("train resnet20 --data {data} -o {tmp}/n.npz",
+     "resnet20 takes 3 channels, {name} has 1; resnet8 and resnet20_fashion are for grey images of "
+     "10 classes"),
     ("train resnet8 --data {data} -o {tmp}/n.zip",
      "a trained network must be written to a file .safetensors or .npz, not '{tmp}/n.zip'"),
     ("train resnet8 --data {data} --batch 500 -o {tmp}/n.npz",
@@ -224,7 +229,7 @@ def test_shared_values_are_compressed(run: Any, tmp_path: Path) -> None:
 def test_bad_input_is_told_in_a_line(
     run: Any, data: str, tmp_path: Path, arguments: str, message: str,
 ) -> None:
-    places = {"data": data, "tmp": str(tmp_path)}
+    places = {"data": data, "tmp": str(tmp_path), "name": Path(data).name}
     outcome = run(*(part.format(**places) for part in arguments.split()))
     assert outcome.code == 2
     assert outcome.err == f"error: {message.format(**places)}\n"
