@@ -7,11 +7,14 @@ import onnx
 import pytest
 import torch
 
-from smartdeal.compiler import import_model, quantise_network
+from smartdeal.compiler import compile_network, import_model, quantise_network
 from smartdeal.golden.batch import BatchNetwork
 from smartdeal.golden.checkpoints import noise_images
 from smartdeal.golden.graph import FloatGraph
 from smartdeal.golden.store import load_network, save_network
+from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.sim.network_latency import predict_network
+from smartdeal.sim.simulate import LayerWork, simulate_layers
 
 torch.set_num_threads(1)
 
@@ -46,3 +49,26 @@ def test_integer_network(graph: FloatGraph, form: str, tmp_path: Path) -> None:
     save_network(network, tmp_path / "net.npz")
     again = BatchNetwork(load_network(tmp_path / "net.npz")).logits(images.numpy())
     np.testing.assert_array_equal(again, logits)
+
+
+@pytest.mark.slow
+def test_program(graph: FloatGraph) -> None:
+    """It compiles for system memory, its cycles are predicted, and two of its layers run in RTL."""
+    config = AcceleratorConfig(rows=16, cols=16, memory=True)
+    network = quantise_network(graph, noise_images(graph.input_shape, 1, 0), "deepshift")
+    program = compile_network(network, config)
+    predicted = predict_network(program)
+    assert predicted.cycles.busy == program.steps
+    assert predicted.cycles.busy > 0.9 * predicted.cycles.total
+    rng = np.random.default_rng(0)
+    layers = [node.layer for node in network.nodes
+              if node.layer.name in ("res4_1_branch2b", "res5_2_branch2c")]
+    assert [layer.residual for layer in layers] == [False, True]
+    work = []
+    for layer in layers:
+        x, residual = (rng.integers(-128, 128, shape).astype(np.int8)
+                       for shape in (layer.input_shape, layer.output_shape))
+        work.append(LayerWork(layer, x, residual if layer.residual else None))
+    for report in simulate_layers(work, config.replace(memory=False)):
+        assert report.bit_exact
+        assert report.cycle_exact
