@@ -18,6 +18,7 @@ from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.sim.budget import Budget, BudgetError, TradeOff
 from smartdeal.sim.compilation import CANDIDATES, Compiled, Recipe, compile_model
 from smartdeal.sim.curve import draw_curve
+from smartdeal.sim.memory_timing import MemoryTiming
 from smartdeal.sim.summary import network_cycles
 
 torch.set_num_threads(1)
@@ -129,6 +130,18 @@ def test_candidates_that_cannot_run_are_dropped(model: Model) -> None:
     assert {point.label for point in made.uniform} == {"deepshift", "shift2", "shift3"}
     assert set(made.dropped) == {"smartdeal", "int8"}
     assert "at least 8 exponents" in made.dropped["int8"]
+
+
+def test_system_memory(model: Model) -> None:
+    """Transfers overlap with other layers' work; the budget is kept all the same."""
+    config = AcceleratorConfig(rows=6, cols=16, memory=True)
+    timing = MemoryTiming(latency_cycles=200, bytes_per_cycle=4)
+    limit = int(trade_off(model).curve[0].cycles * 2)
+    made = compile_model(model, IMAGES, Recipe(
+        config=config, budget=Budget.parse(f"cycles={limit}"), timing=timing), {})
+    assert made.trade_off is not None
+    assert made.program.memory_bytes > 0
+    assert network_cycles(made.program, timing) == made.trade_off.chosen.cycles <= limit
 
 
 @pytest.mark.parametrize(("budget", "message"), [
