@@ -3,9 +3,9 @@
     python bench/activity.py
 
 The accelerator's Verilog becomes gates (Yosys, not optimised; memories stay memories), the gates
-run a layer under Verilator, and every net's toggles are counted per module while the program runs. A toggle charges
-one net of a capacitance class, a flip-flop's clock pin is charged every cycle. Beside it stands the
-event model of the same run. Memories themselves are in neither.
+run a layer under Verilator, and every net's toggles are counted per module while the program runs.
+A toggle charges one net of a capacitance class, a flip-flop's clock pin is charged every cycle.
+Beside it stands the event model of the same run. Memories themselves are in neither.
 """
 
 import json
@@ -131,7 +131,7 @@ def main() -> None:
     # Activations as behind a ReLU: half of them the zero point, the rest small.
     rng = np.random.default_rng(5)
     x = np.clip(np.maximum(rng.normal(0, 40, case.x.shape), 0), 0, 127).astype(np.int8)
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         netlist, statistics = gates(folder)
         host = Host(CONFIG)
