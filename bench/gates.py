@@ -41,7 +41,7 @@ _SCRIPT = ("read_verilog -sv {file}; synth -flatten -noabc -top {top}; "
 
 def transistors(text: str, top: str) -> int:
     """Return the transistors of a module, registers included."""
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "design.v"
         file.write_text(text)
         report = subprocess.run(

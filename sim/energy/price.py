@@ -29,8 +29,8 @@ COMPONENTS: dict[str, str] = {
     "control": "instructions, counters and addresses; pipeline registers beside the data",
 }
 
-#: Register bits of control that change in a cycle: counters of steps, tiles and positions,
-#: addresses, state machines. Measured by bench/activity.py on a 12×16 array (docs/energy.md).
+#: Register bits of control that are written in a cycle: counters of steps, tiles and positions,
+#: addresses, state machines. Our estimate.
 CONTROL_BITS = 64
 #: Stages that a step's coefficients and vector pass.
 _COEFFICIENT_STAGES, _VECTOR_STAGES = 4, 2
