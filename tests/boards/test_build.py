@@ -8,7 +8,7 @@ import pytest
 from smartdeal.boards import flow
 from smartdeal.boards.build import build_board
 from smartdeal.boards.catalogue import board
-from smartdeal.boards.errors import FitError, TimingError
+from smartdeal.boards.errors import BuildStepError, FitError, TimingError
 from smartdeal.boards.flow import Routed
 from smartdeal.boards.report import report_html
 from smartdeal.boards.technology import Resources
@@ -68,3 +68,15 @@ def test_too_large_stops_before_routing(tmp_path, shortcuts, monkeypatch):
     monkeypatch.setattr(flow, "route", lambda *arguments, **options: pytest.fail("routed"))
     with pytest.raises(FitError, match="2×2 array does not fit"):
         build_board(replace(board("ulx3s_25f"), capacity=Resources()), SMALL, tmp_path)
+
+
+def test_no_room_is_told(tmp_path, monkeypatch):
+    def failing(arguments, *, log, **options):
+        log.write_text("ERROR: Failed to expand region (0, 0) |_> (33, 33) of 8839 ICESTORM_LCs\n")
+        raise BuildStepError("place and route failed")
+
+    monkeypatch.setattr(flow, "run_tool", failing)
+    chosen = board("hx8k_breakout")
+    sources = flow.generate(chosen, SMALL, chosen.clock_mhz, tmp_path)
+    with pytest.raises(FitError, match=r"does not fit hx8k_breakout: .*8839 ICESTORM_LCs"):
+        flow.route(chosen, sources, 1, tmp_path)
