@@ -80,3 +80,23 @@ def test_no_room_is_told(tmp_path, monkeypatch):
     sources = flow.generate(chosen, SMALL, chosen.clock_mhz, tmp_path)
     with pytest.raises(FitError, match=r"does not fit hx8k_breakout: .*8839 ICESTORM_LCs"):
         flow.route(chosen, sources, 1, tmp_path)
+
+
+def test_report(tmp_path, shortcuts, monkeypatch):
+    def pack(chosen, sources, seed, folder, bitstream):
+        bitstream.write_bytes(b"bits")
+        return 1.0
+
+    monkeypatch.setattr(flow, "pack", pack)
+    report = build_board(board("ulx3s_25f"), SMALL, tmp_path, seeds=(5, 6), clock_mhz=25)
+    assert report.best == 6
+    assert report.clocks == (25.0, 25.5, 26.0)
+    assert report.bitstream.read_bytes() == b"bits"
+    saved = json.loads((tmp_path / "report.json").read_text())
+    assert saved["clock_median_mhz"] == 25.5
+    assert saved["resources"]["lut"] == 5_000
+    assert dict(report.rows())["peak"] == "0.20 GOPS"
+    page = report_html(report)
+    assert "5,000 of 24,288" in page
+    assert "core.accelerator.issue → core.accelerator" in page
+    assert AcceleratorConfig.from_toml(tmp_path / "config.toml") == SMALL
