@@ -11,10 +11,11 @@ from smartdeal.boards.synth import synthesise
 from smartdeal.hw.config import AcceleratorConfig
 
 #: rows, cols, drain lanes; the model is fitted to the first group only.
-FITTED = ((3, 4, 1), (6, 4, 2), (6, 8, 1), (9, 8, 4), (12, 16, 4), (6, 16, 8))
-HELD_OUT = ((8, 12, 3), (15, 16, 4), (12, 8, 2))
-MEMORY = dict(activation_words=2048, weight_steps=1024, channel_entries=256, basis_entries=256,
-              program_words=256)
+FITTED = ((9, 8, 2), (24, 32, 8), (24, 32, 16))
+HELD_OUT = ((12, 16, 4), (6, 8, 1))
+MEMORY = dict(weight_steps=2048, channel_entries=512, basis_entries=512, program_words=512)
+#: Bytes of the activation buffer.
+ACTIVATIONS = 32_768
 
 
 def main() -> None:
@@ -22,7 +23,8 @@ def main() -> None:
     rows = []
     for group, sizes in (("fitted", FITTED), ("held out", HELD_OUT)):
         for r, c, lanes in sizes:
-            config = AcceleratorConfig(rows=r, cols=c, drain_lanes=lanes, **MEMORY)
+            config = AcceleratorConfig(rows=r, cols=c, drain_lanes=lanes,
+                                       activation_words=ACTIVATIONS // c, **MEMORY)
             report = synthesise(config, "ecp5")
             total, array = report.total, report.array
             rows.append({"group": group, "configuration": config.as_dict(), "tool": report.tool,

@@ -1,6 +1,7 @@
 """The steps from a board and a configuration to a bitstream, each a tool with files it leaves."""
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 from smartdeal.boards.catalogue import Board
 from smartdeal.boards.clocks import PllSettings, pll_settings
 from smartdeal.boards.core import BoardCore
-from smartdeal.boards.errors import BuildStepError
+from smartdeal.boards.errors import BuildStepError, FitError
 from smartdeal.boards.technology import TARGETS
 from smartdeal.boards.tools import command, run_tool, yosys_command
 from smartdeal.boards.top import CORE_MODULE, BoardTop
@@ -27,6 +28,9 @@ BITSTREAMS = {"ecp5": "bit", "ice40": "bin", "gowin": "fs"}
 _ROUTED = {"ecp5": "config", "ice40": "asc", "gowin": "pnr.json"}
 _CONSTRAINTS = {"ecp5": "lpf", "ice40": "pcf", "gowin": "cst"}
 _NEXTPNR = {"ecp5": "nextpnr-ecp5", "ice40": "nextpnr-ice40", "gowin": "nextpnr-himbaechel-gowin"}
+#: What nextpnr says of a design that is too large.
+_NO_ROOM = re.compile(r"Failed to expand region.* of \d+ \w+|[Uu]nable to place cell.*|"
+                      r"no Bels remaining.*|No Bels remaining.*")
 _PACKER = {"ecp5": "ecppack", "ice40": "icepack", "gowin": "gowin_pack"}
 
 
@@ -145,8 +149,10 @@ def route(
 
     Raises
     ------
+    FitError
+        If the design does not fit.
     BuildStepError
-        If it fails, or the design does not fit.
+        If it fails.
     """
     target = board.target
     constraints, result = f"{_TOP}.{_CONSTRAINTS[target]}", f"seed_{seed}.{_ROUTED[target]}"
@@ -155,13 +161,19 @@ def route(
         "ice40": ["--pcf", constraints, "--asc", result],
         "gowin": ["--vopt", f"cst={constraints}", "--write", result],
     }[target]
-    report = f"seed_{seed}.json"
-    seconds = run_tool(
-        [*command(_NEXTPNR[target]), *sources.device_options, "--json", "netlist.json", *files,
-         "--freq", f"{sources.clock_mhz:g}", "--seed", str(seed), "--timing-allow-fail",
-         "--report", report],
-        what=f"place and route, seed {seed},", folder=folder, log=folder / f"seed_{seed}.log",
-        nice=nice, watch=watch)
+    report, log = f"seed_{seed}.json", folder / f"seed_{seed}.log"
+    try:
+        seconds = run_tool(
+            [*command(_NEXTPNR[target]), *sources.device_options, "--json", "netlist.json", *files,
+             "--freq", f"{sources.clock_mhz:g}", "--seed", str(seed), "--timing-allow-fail",
+             "--report", report],
+            what=f"place and route, seed {seed},", folder=folder, log=log, nice=nice, watch=watch)
+    except BuildStepError as error:
+        if found := _NO_ROOM.search(log.read_text()):
+            raise FitError(f"the design does not fit {board.name}: place and route finds no room "
+                           f"({found[0]}); take a smaller array or fewer features (log: {log})"
+                           ) from None
+        raise error
     return _read_report(json.loads((folder / report).read_text()), seed, seconds)
 
 

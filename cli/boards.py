@@ -26,9 +26,10 @@ Examples:
 def boards(json_file: Path | None, config_of: str | None) -> None:
     """List the boards: device, capacity, clock, and the array that is built by default."""
     from smartdeal.boards.catalogue import BOARDS, board
+    from smartdeal.boards.choose import choose
 
     if config_of is not None:
-        for name, value in board(config_of).config.as_dict().items():
+        for name, value in choose(board(config_of), {})[0].as_dict().items():
             click.echo(f"{name} = {json.dumps(value)}")
         return
     table = Table()
@@ -38,7 +39,7 @@ def boards(json_file: Path | None, config_of: str | None) -> None:
         table.add_column(name, justify="left" if name in ("board", "device") else "right")
     values = []
     for item in BOARDS.values():
-        config, capacity = item.config, item.capacity
+        (config, _), capacity = choose(item, {}), item.capacity
         table.add_row(item.name, item.device, f"{capacity.lut:,}", f"{capacity.bram}",
                       f"{capacity.dsp}", f"{item.clock_mhz:g}", f"{config.rows}×{config.cols}",
                       f"{config.activation_bytes // 1024} KiB", f"{config.weight_steps:,}")

@@ -8,7 +8,7 @@ import pytest
 from smartdeal.boards import flow
 from smartdeal.boards.build import build_board
 from smartdeal.boards.catalogue import board
-from smartdeal.boards.errors import FitError, TimingError
+from smartdeal.boards.errors import BuildStepError, FitError, TimingError
 from smartdeal.boards.flow import Routed
 from smartdeal.boards.report import report_html
 from smartdeal.boards.technology import Resources
@@ -68,3 +68,35 @@ def test_too_large_stops_before_routing(tmp_path, shortcuts, monkeypatch):
     monkeypatch.setattr(flow, "route", lambda *arguments, **options: pytest.fail("routed"))
     with pytest.raises(FitError, match="2×2 array does not fit"):
         build_board(replace(board("ulx3s_25f"), capacity=Resources()), SMALL, tmp_path)
+
+
+def test_no_room_is_told(tmp_path, monkeypatch):
+    def failing(arguments, *, log, **options):
+        log.write_text("ERROR: Failed to expand region (0, 0) |_> (33, 33) of 8839 ICESTORM_LCs\n")
+        raise BuildStepError("place and route failed")
+
+    monkeypatch.setattr(flow, "run_tool", failing)
+    chosen = board("hx8k_breakout")
+    sources = flow.generate(chosen, SMALL, chosen.clock_mhz, tmp_path)
+    with pytest.raises(FitError, match=r"does not fit hx8k_breakout: .*8839 ICESTORM_LCs"):
+        flow.route(chosen, sources, 1, tmp_path)
+
+
+def test_report(tmp_path, shortcuts, monkeypatch):
+    def pack(chosen, sources, seed, folder, bitstream):
+        bitstream.write_bytes(b"bits")
+        return 1.0
+
+    monkeypatch.setattr(flow, "pack", pack)
+    report = build_board(board("ulx3s_25f"), SMALL, tmp_path, seeds=(5, 6), clock_mhz=25)
+    assert report.best == 6
+    assert report.clocks == (25.0, 25.5, 26.0)
+    assert report.bitstream.read_bytes() == b"bits"
+    saved = json.loads((tmp_path / "report.json").read_text())
+    assert saved["clock_median_mhz"] == 25.5
+    assert saved["resources"]["lut"] == 5_000
+    assert dict(report.rows())["peak"] == "0.20 GOPS"
+    page = report_html(report)
+    assert "5,000 of 24,288" in page
+    assert "core.accelerator.issue → core.accelerator" in page
+    assert AcceleratorConfig.from_toml(tmp_path / "config.toml") == SMALL

@@ -14,6 +14,7 @@ from smartdeal.boards.technology import TARGETS, Resources
 from smartdeal.boards.tools import run_tool
 from smartdeal.boards.top import BoardTop
 from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.sim.area import estimate
 
 
 @pytest.mark.parametrize("name", BOARDS)
@@ -55,11 +56,26 @@ def test_clock_that_no_pll_makes():
 
 def test_choice():
     chosen = board("ulx3s_85f")
-    assert choose(chosen, {}) == (chosen.config, "the board's default")
-    config, why = choose(chosen, {"rows": 6, "cols": 8})
-    assert (config.rows, config.cols) == (6, 8)
-    assert config.weight_steps == chosen.config.weight_steps
-    assert why == "the board's default with rows = 6, cols = 8"
+    config, why = choose(chosen, {})
+    area = estimate(config)
+    assert 0.6 * chosen.capacity.lut < area.lut < 0.75 * chosen.capacity.lut
+    assert area.bram <= chosen.capacity.bram
+    assert area.dsp <= chosen.capacity.dsp
+    assert why.startswith("the largest array whose ")
+    small = board("ulx3s_25f")
+    assert choose(small, {})[0].rows * choose(small, {})[0].cols < config.rows * config.cols
+    given, why = choose(chosen, {"rows": 6, "cols": 8})
+    assert (given.rows, given.cols) == (6, 8)
+    assert given.weight_steps == chosen.config.weight_steps
+    assert why == "as asked, the rest the board's default"
+    tang = board("tang_nano_9k")
+    assert choose(tang, {}) == (tang.config, "the board's default")
+
+
+def test_sizes_that_cannot_fit():
+    with pytest.raises(FitError, match=r"a 48×64 array does not fit ulx3s_85f: it would take about "
+                                       r"[\d,]+ LUTs of 83,640; the largest that fits is \d+×\d+"):
+        choose(board("ulx3s_85f"), {"rows": 48, "cols": 64})
 
 
 def test_no_bitstream_to_flash(tmp_path):
