@@ -4,13 +4,16 @@ import functools
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from smartdeal.hw.config import AcceleratorConfig
 
-__all__ = ["CONFIGURATION_HELP", "configuration_options"]
+if TYPE_CHECKING:
+    from smartdeal.sim.memory_timing import MemoryTiming
+
+__all__ = ["CONFIGURATION_HELP", "check_timing", "configuration_options", "memory_options"]
 
 #: Help of every parameter of a configuration; a test holds it against the class.
 CONFIGURATION_HELP = {
@@ -61,3 +64,31 @@ def configuration_options(function: Callable[..., Any]) -> Callable[..., Any]:
     file_type = click.Path(dir_okay=False, path_type=Path)
     return click.option("--config", "config_file", type=file_type, metavar="FILE.toml",
                         help="Configuration file; options override it.")(decorated)
+
+
+def memory_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of the system memory; it gets ``timing``, a MemoryTiming."""
+    @functools.wraps(function)
+    def wrapper(memory_latency: int, memory_bandwidth: int, **arguments: Any) -> Any:
+        from smartdeal.sim.memory_timing import MemoryTiming
+
+        return function(timing=MemoryTiming(latency_cycles=memory_latency,
+                                            bytes_per_cycle=memory_bandwidth), **arguments)
+
+    decorated: Any = wrapper
+    for name, default, unit, text in (
+        ("--memory-bandwidth", 8, "BYTES", "Bytes per cycle of system memory in each direction."),
+        ("--memory-latency", 60, "CYCLES",
+         "Latency of system memory, for programs that use it (--memory)."),
+    ):
+        decorated = click.option(name, type=click.IntRange(min=1), default=default,
+                                 show_default=True, metavar=unit, help=text)(decorated)
+    return decorated
+
+
+def check_timing(timing: "MemoryTiming", config: AcceleratorConfig) -> None:
+    """Refuse a bandwidth at which the accelerator's beats do not come at whole cycles."""
+    try:
+        timing.beat_cycles(config)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--memory-bandwidth") from None

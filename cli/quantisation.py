@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smartdeal.cli.options import configuration_options
+from smartdeal.cli.options import check_timing, configuration_options, memory_options
 from smartdeal.hw.config import AcceleratorConfig
 
 if TYPE_CHECKING:  # what compilation needs takes seconds to import
@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # what compilation needs takes seconds to import
     from smartdeal.compiler.models import Model
     from smartdeal.golden.pictures import Preprocessing
     from smartdeal.sim.compilation import Recipe
+    from smartdeal.sim.memory_timing import MemoryTiming
 
 __all__ = ["ModelChoice", "model_options", "recipe_options"]
 
@@ -135,12 +136,11 @@ def _recipe(
     config: AcceleratorConfig, *, form: str | None, layer_forms: tuple[str, ...],
     zero_fraction: float, ranges: str, percentile: float, bias_correction: bool,
     keep_dead_filters: bool, dead_threshold: float, keep_all: bool, budget: str | None,
-    candidates: str | None, memory_latency: int, memory_bandwidth: int,
+    candidates: str | None, timing: "MemoryTiming",
 ) -> "Recipe":
     from smartdeal.golden.options import QuantiseOptions
     from smartdeal.sim.budget import Budget
     from smartdeal.sim.compilation import CANDIDATES, Recipe
-    from smartdeal.sim.memory_timing import MemoryTiming
 
     if budget is not None and form is not None:
         raise click.UsageError("--form is for all layers, --budget chooses one for each: give only "
@@ -155,11 +155,7 @@ def _recipe(
                                      param_hint="--layer-form")
         forms[layer] = name
     chosen: Any = _RANGES[ranges]
-    timing = MemoryTiming(latency_cycles=memory_latency, bytes_per_cycle=memory_bandwidth)
-    try:
-        timing.beat_cycles(config)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--memory-bandwidth") from None
+    check_timing(timing, config)
     return Recipe(
         config=config, form=form or "smartdeal", layer_forms=forms, zero_fraction=zero_fraction,
         quantise=QuantiseOptions(ranges=chosen, percentile=percentile,
@@ -173,15 +169,14 @@ def _recipe(
 def recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of quantisation and of the accelerator; the function gets ``recipe``."""
     names = ("form", "layer_forms", "zero_fraction", "ranges", "percentile", "bias_correction",
-             "keep_dead_filters", "dead_threshold", "keep_all", "budget", "candidates",
-             "memory_latency", "memory_bandwidth")
+             "keep_dead_filters", "dead_threshold", "keep_all", "budget", "candidates", "timing")
 
     @functools.wraps(function)
     def wrapper(config: AcceleratorConfig, **arguments: Any) -> Any:
         given = {name: arguments.pop(name) for name in names}
         return function(recipe=_recipe(config, **given), **arguments)
 
-    decorated: Any = configuration_options(wrapper)  # their help comes last
+    decorated: Any = memory_options(configuration_options(wrapper))  # their help comes last
     for decorate in reversed((
         click.option("--form", help="Weight form of all layers: smartdeal, deepshift, shift2, "
                                     "shift3 or int8. Layers that a checkpoint holds in a form "
@@ -209,12 +204,6 @@ def recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
                      help="Largest |gamma| of a dead filter."),
         click.option("--keep-all", is_flag=True,
                      help="Use no word of the activation buffer twice: every tensor stays."),
-        click.option("--memory-latency", type=click.IntRange(min=1), default=60,
-                     show_default=True, metavar="CYCLES",
-                     help="Latency of system memory, for the cycles with --memory."),
-        click.option("--memory-bandwidth", type=click.IntRange(min=1), default=8,
-                     show_default=True, metavar="BYTES",
-                     help="Bytes per cycle of system memory in each direction."),
     )):
         decorated = decorate(decorated)
     return decorated

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from smartdeal.cli.options import check_timing, memory_options
 from smartdeal.cli.output import console, stages, write_text
 from smartdeal.cli.simulate import WrongHardware
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:  # what running needs takes seconds to import
     from smartdeal.compiler import NetworkProgram
     from smartdeal.golden.graph import FloatGraph
     from smartdeal.golden.pictures import Preprocessing
+    from smartdeal.sim.memory_timing import MemoryTiming
     from smartdeal.sim.simulate_network import NetworkReport
 
 __all__ = ["about", "float_network", "preprocessing_about", "run"]
@@ -51,9 +53,10 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
               help="Classes to print for each image.")
 @click.option("--compare", is_flag=True, help="Print what the float network says, too.")
 @click.option("--json", "json_file", type=_FILE, metavar="FILE", help="Write the classes as JSON.")
+@memory_options
 def run(
     program: Path, images: tuple[Path, ...], engine: Any, simulator: Any, top: int,
-    compare: bool, json_file: Path | None, port: str | None,
+    compare: bool, json_file: Path | None, port: str | None, timing: "MemoryTiming",
 ) -> int:
     """Run a network that smartdeal compile made, on images, and print their classes."""
     if port is not None:
@@ -71,12 +74,14 @@ def run(
         from smartdeal.sim.simulate_network import simulate_network
 
         loaded = NetworkProgram.load(program)
+        if loaded.memory_bytes:
+            check_timing(timing, loaded.config)
         pictures = read_pictures(images, loaded.input_shape, preprocessing_about(loaded, program))
         floats = _float_classes(loaded, program, pictures) if compare else None
         try:
             reports = simulate_network(
                 loaded, [loaded.quantise(x) for _, x in pictures], engine=engine,
-                simulator=simulator, progress=tell)
+                simulator=simulator, timing=timing, progress=tell)
         except SimulationError as error:  # not the user's mistake but the hardware's
             raise WrongHardware(str(error)) from None
     out = console()
