@@ -61,7 +61,7 @@ class LayerMachine(Memories):
             if LayerFlag.BASIS in layer.flags:
                 entry = (layer["basis_base"]
                          + (first // layer.group * layer["slices"] + index) * layer.group)
-                sums = self._apply_basis(sums, entry)
+                sums = _apply_basis(sums, self._basis, entry)
             total = wrap(total + sums, self.config.sum_bits)
         self._write(layer, first, total)
         return pointer
@@ -125,18 +125,6 @@ class LayerMachine(Memories):
                 result[:, start:stop] = matrix.astype(np.float64) @ operands.astype(np.float64)
         return wrap(result, self.config.acc_bits)
 
-    def _apply_basis(self, z: NDArray[np.int64], entry: int) -> NDArray[np.int64]:
-        """Return Σ_k Σ_lag taps[k][lag] · z_k[i - lag] << align, (filters, positions)."""
-        filters = len(z) // BASIS_SIZE
-        z = z.reshape(filters, BASIS_SIZE, -1)
-        entries = slice(entry, entry + filters)
-        taps = self._basis["taps"][entries].reshape(filters, BASIS_SIZE, BASIS_SIZE)
-        total = np.zeros((filters, z.shape[2]), np.int64)
-        for lag in range(min(BASIS_SIZE, z.shape[2])):
-            total[:, lag:] += np.einsum("fk,fki->fi", taps[:, :, lag],
-                                        z[:, :, :z.shape[2] - lag])
-        return total << self._basis["align"][entries, None]
-
     def _write(self, layer: Layer, first: int, total: NDArray[np.int64]) -> None:
         """Requantise and store the sums of a group, (channels, positions)."""
         cols, count = self.config.cols, len(total)
@@ -176,3 +164,18 @@ class LayerMachine(Memories):
         rounding = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
         q = ((t + rounding) >> shift) + layer["zp_out"]
         return np.minimum(np.maximum(q, layer["lo"]), layer["hi"])
+
+
+def _apply_basis(
+    z: NDArray[np.int64], basis: dict[str, NDArray[np.int64]], entry: int,
+) -> NDArray[np.int64]:
+    """Return Σ_k Σ_lag taps[k][lag] · z_k[i - lag] << align, (filters, positions)."""
+    filters = len(z) // BASIS_SIZE
+    z = z.reshape(filters, BASIS_SIZE, -1)
+    entries = slice(entry, entry + filters)
+    taps = basis["taps"][entries].reshape(filters, BASIS_SIZE, BASIS_SIZE)
+    total = np.zeros((filters, z.shape[2]), np.int64)
+    for lag in range(min(BASIS_SIZE, z.shape[2])):
+        total[:, lag:] += np.einsum("fk,fki->fi", taps[:, :, lag],
+                                    z[:, :, :z.shape[2] - lag])
+    return total << basis["align"][entries, None]

@@ -228,7 +228,8 @@ def _host(
             host.load(start)
         for index, (segment, cycles) in enumerate(zip(program.segments, predicted.segments,
                                                       strict=True)):
-            if last or number == 0:  # a single segment stays for the next image
+            # A single segment stays for the next image, unless it loads pages over itself.
+            if last or number == 0 or program.memory_bytes:
                 host.load(segment)
             host.start()
             host.finish(cycles.total + MARGIN_CYCLES,
