@@ -145,7 +145,7 @@ def test_generate(run: Any, tmp_path: Path) -> None:
     assert {port["name"] for port in description["ports"]} >= {"clk", "rst", "load__payload"}
     assert description["errors"]["CHECKSUM"] == 6
     assert (sorted(path.name for path in (tmp_path / "new").iterdir())
-            == ["tiny.h", "tiny.json", "tiny.v"])
+            == ["tiny.h", "tiny.json", "tiny.py", "tiny.v"])
 
 
 def test_generate_for_axi(run: Any, tmp_path: Path) -> None:
