@@ -1,6 +1,8 @@
 """Large networks with external memory, whole, in RTL: bytes, cycles, busy share and traffic.
 
-    python bench/memory_rtl.py [NETWORK…] [--form FORM…] [--rows 16 --cols 16] [--no-rtl]
+    python bench/memory_rtl.py [NETWORK…] [--form FORM…] [--rows 16 --cols 16] [--keep-all] [--no-rtl]
+
+With --keep-all no tensor is overwritten, and every one is compared with the integer network.
 
 The memory is regular: 60 cycles latency, 8 bytes per cycle. Weights are seeded; the image is noise.
 """
@@ -29,6 +31,7 @@ def main() -> int:
     parser.add_argument("--cols", type=int, default=16)
     parser.add_argument("--latency", type=int, default=60, help="cycles")
     parser.add_argument("--bandwidth", type=int, default=8, help="bytes per cycle")
+    parser.add_argument("--keep-all", action="store_true", help="compare every tensor")
     parser.add_argument("--no-rtl", action="store_true", help="predict only")
     arguments = parser.parse_args()
     config = AcceleratorConfig(rows=arguments.rows, cols=arguments.cols, memory=True)
@@ -39,12 +42,14 @@ def main() -> int:
     good = True
     for name in arguments.networks:
         for form in arguments.forms or ["deepshift"]:
-            good &= row(name, form, config, timing, rtl=not arguments.no_rtl)
+            good &= row(name, form, config, timing, rtl=not arguments.no_rtl,
+                        keep_all=arguments.keep_all)
     return 0 if good else 1
 
 
 def row(
     name: str, form: str, config: AcceleratorConfig, timing: MemoryTiming, *, rtl: bool,
+    keep_all: bool,
 ) -> bool:
     """Print one row; return whether everything is equal."""
     model, _ = load_model(name, None, 0)
@@ -52,7 +57,7 @@ def row(
     options = FormOptions(exponents=config.exponents, group=max(1, config.filters_per_group))
     network = quantise_network(model, images[:2], form, options, config.sum_bits)
     start = time.monotonic()
-    program = compile_network(network, config)
+    program = compile_network(network, config, keep_all=keep_all)
     compiled = time.monotonic()
     predicted = predict_network(program, timing)
     known = time.monotonic()
