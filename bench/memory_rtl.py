@@ -1,6 +1,6 @@
 """Large networks with external memory, whole, in RTL: bytes, cycles, busy share and traffic.
 
-    python bench/memory_rtl.py [NETWORK…] [--form FORM…] [--rows 16 --cols 16] [--keep-all] [--no-rtl]
+    python bench/memory_rtl.py [NETWORK…] [--form FORM…] [--keep-all] [--no-rtl]
 
 With --keep-all no tensor is overwritten, and every one is compared with the integer network.
 
