@@ -1,0 +1,67 @@
+"""The synthesised netlist as something to simulate: what the device would be configured with."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from amaranth.lib import wiring
+
+from smartdeal.boards.cells import ECP5_MODELS
+from smartdeal.boards.errors import BoardError
+from smartdeal.boards.technology import TARGETS
+from smartdeal.boards.tools import run_tool, yosys_command
+from smartdeal.hw.technology import TECHNOLOGIES
+from smartdeal.hw.verilog import emit
+
+__all__ = ["NETLIST_TARGETS", "gate_level"]
+
+#: By technology, Yosys' simulation models of its cells.
+_MODELS = {"ecp5": "lattice/cells_sim_ecp5.v"}
+_DEFINE = {"ecp5": "-D NO_INCLUDES"}
+NETLIST_TARGETS = tuple(_MODELS)
+
+
+def gate_level(component: wiring.Component, name: str, target: str) -> str:
+    """Synthesise a component and return its netlist as Verilog, with models for the cells.
+
+    The netlist is that of a bitstream: tables, carry cells, flip-flops, block RAMs, multipliers.
+
+    Parameters
+    ----------
+    component : wiring.Component
+        Not elaborated before.
+    name : str
+        Of the top module.
+    target : str
+        One of :data:`NETLIST_TARGETS`.
+
+    Raises
+    ------
+    BoardError
+        If there are no models for the target.
+    ToolMissing, BuildStepError
+        If Yosys is missing, or fails.
+    """
+    if target not in _MODELS:
+        raise BoardError(f"target must be one of {', '.join(NETLIST_TARGETS)} to simulate its "
+                         f"netlist, not {target!r}")
+    folder = Path(tempfile.mkdtemp(prefix=".smartdeal-netlist-", dir=Path.cwd()))
+    try:
+        (folder / "design.v").write_text(emit(component, name,
+                                              technology=TECHNOLOGIES.get(target)))
+        (folder / "models.v").write_text(ECP5_MODELS)
+        (folder / "netlist.ys").write_text("\n".join([
+            "read_verilog design.v",
+            *TARGETS[target].script.format(top=name, liberty="").split("; "),
+            "flatten", "opt_clean", f"select {name}", "write_verilog -noattr -selected cells.v",
+            # From here on it is a design of models, in which nothing is optimised.
+            "design -reset", f"read_verilog {_DEFINE[target]} +/{_MODELS[target]}",
+            "delete =A:blackbox", "read_verilog -overwrite models.v", "read_verilog cells.v",
+            f"hierarchy -check -top {name}", "proc", "flatten", "clean",
+            f"select {name}",
+            "write_verilog -noattr -selected netlist.v", ""]))
+        run_tool(yosys_command("netlist.ys"), what="synthesis", folder=folder,
+                 log=folder / "netlist.log")
+        return (folder / "netlist.v").read_text()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
