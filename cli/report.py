@@ -62,6 +62,9 @@ def report(
     from smartdeal.sim.report.data import report_csv, report_data
     from smartdeal.sim.report.page import render
 
+    if config.memory:
+        raise click.UsageError("the report counts programs whose host loads and stores; leave "
+                               "--memory out (smartdeal compile tells cycles and traffic with it)")
     for target in (output, json_file, csv_file):
         if target is not None:
             check_target(target)

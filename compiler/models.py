@@ -97,7 +97,9 @@ def open_model(given: str, weights: Path | None = None, seed: int = 0) -> Model:
                            f"{', '.join(NETWORKS)}, not {given!r}")
     if given in NETWORKS:
         network, source = load_model(given, weights, seed)
-        graph = float_graph(network)
+        # A checkpoint that brings its images was trained for their size.
+        images = network.calibration
+        graph = float_graph(network, None if images is None else (images.shape[2], images.shape[3]))
         origin = {"network": given, "seed": seed,
                   "weights": str(weights.resolve()) if weights is not None else None}
         classes, preprocessing = CLASSES if given in CHECKPOINTS else (), PREPROCESSING[given]
