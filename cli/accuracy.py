@@ -9,7 +9,7 @@ import click
 from rich import box
 from rich.table import Table
 
-from smartdeal.cli.output import console, stages, write_text
+from smartdeal.cli.output import console, fitting, stages, write_text
 from smartdeal.cli.run import about, float_network, preprocessing_about
 from smartdeal.golden.files import check_target
 
@@ -79,7 +79,7 @@ def accuracy(
         wrong = _wrong(loaded, network, checked, tell) if checked is not None else []
     out = console()
     out.print(f"{loaded.name}, {len(images):,} images of {data}", soft_wrap=True, markup=False)
-    out.print(_table(found))
+    out.print(fitting(out, [_table(found)]))
     same = found["integer"].same(found["float"]) if compare else None
     if same is not None:
         out.print(f"{same:.2%} of the images in the same class as in floating point")

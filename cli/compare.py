@@ -8,7 +8,7 @@ import click
 from rich import box
 from rich.table import Table
 
-from smartdeal.cli.output import console, stages, write_text
+from smartdeal.cli.output import console, fitting, stages, write_text
 from smartdeal.golden.files import check_target
 
 __all__ = ["compare"]
@@ -97,7 +97,7 @@ def _print(out: Any, net: dict[str, Any], tech: str) -> None:
             numbers.data_size(sum(result["dram_bytes"].values())),
             f"{result['fewer_dram_bytes']:.2f} ×",
             style="bold" if result["design"] == "smartdeal" else "")
-    out.print(table)
+    out.print(fitting(out, [table]))
 
 
 def _conditions(data: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 from rich import box
 from rich.table import Table
 
-from smartdeal.cli.output import console, stages, write_text
+from smartdeal.cli.output import console, fitting, stages, write_text
 from smartdeal.cli.quantisation import ModelChoice, model_options, recipe_options
 from smartdeal.golden.files import check_target, write_whole
 
@@ -94,10 +94,10 @@ def compile_command(
     for note in (*model.graph.notes, *_notes(compiled)):
         out.print(note, soft_wrap=True, markup=False)
     if trade_off is not None:
-        out.print(_trade_off_table(trade_off))
+        out.print(fitting(out, [_trade_off_table(trade_off)]))
         out.print(_choice(trade_off), soft_wrap=True)
         out.print()
-    out.print(_table(compiled.layers))
+    out.print(fitting(out, [_table(compiled.layers)]))
     out.print(_verdict(compiled, recipe, output), soft_wrap=True)
 
 

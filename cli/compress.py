@@ -15,7 +15,7 @@ from smartdeal.cli.cost_tables import (
     part_table,
     total_line,
 )
-from smartdeal.cli.output import console, write_text
+from smartdeal.cli.output import console, fitting, write_text
 from smartdeal.cli.train import as_json, describe
 from smartdeal.cli.training_options import (
     DATA_HELP,
@@ -102,10 +102,10 @@ def compress(
         result = run_job(job, data, screen)
     images = (default_images(result.model, 0) if data is None else data.train.images[:64])
     costs = network_costs(result.model, images, "int8", config)
-    out.print(cost_table(costs))
+    out.print(fitting(out, [cost_table(costs)]))
     if storage:
-        out.print(part_table(costs))
-        out.print(format_table(costs))
+        out.print(fitting(out, [part_table(costs)]))
+        out.print(fitting(out, [format_table(costs)]))
     out.print(total_line(costs), soft_wrap=True)
     out.print(describe(result, output), soft_wrap=True)
     if json_file is not None:

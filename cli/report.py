@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 
 from smartdeal.cli.options import configuration_options
-from smartdeal.cli.output import console, stages, write_text
+from smartdeal.cli.output import console, fitting, stages, write_text
 from smartdeal.golden.files import check_target
 from smartdeal.golden.specs import NETWORKS
 from smartdeal.hw.config import AcceleratorConfig
@@ -74,7 +74,7 @@ def report(
     out = console()
     out.print(f"{cost.name}, {form}, {cost.config.rows}×{cost.config.cols} array; {cost.source}",
               soft_wrap=True)
-    out.print(_table(data))
+    out.print(fitting(out, [_table(data)]))
     out.print(_verdict(data, took), soft_wrap=True)
     if output is not None:
         write_text(output, render(data))

@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from smartdeal.cli.output import console, write_text
+from smartdeal.cli.output import console, fitting, write_text
 from smartdeal.cli.training_options import DATA_HELP
 from smartdeal.hw.config import AcceleratorConfig
 
@@ -90,7 +90,7 @@ def shootout(
     title = (f"{net} on {data.name}, {len(data.test):,} test images; "
              f"{config.rows}×{config.cols} array")
     out.print(title, soft_wrap=True)
-    out.print(_table(entries))
+    out.print(fitting(out, [_table(entries)]))
     if json_file is not None:
         write_text(json_file, json.dumps({
             "network": net, "data": data.name, "test_images": len(data.test),

@@ -66,7 +66,7 @@ def synth(
                 f"{stage} {item.rows}×{item.cols}", done)))
     out = console()
     if sweep:
-        out.print(_sweep_table(reports))
+        out.print(fitting(out, [_sweep_table(reports)]))
     else:
         out.print(fitting(out, [_module_table(reports[0], depth)]))
     if json_file is not None:

@@ -15,7 +15,9 @@ class Outcome:
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Any:
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.delenv("COLUMNS", raising=False)  # xdist sets it: tables would be cut
+
     def call(*arguments: str) -> Outcome:
         with pytest.raises(SystemExit) as caught:
             main(list(arguments))
