@@ -20,8 +20,6 @@ from smartdeal.compiler.models import fingerprint
 from smartdeal.golden.store import load_network
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:PIL")
-torch.set_num_threads(1)
-
 ARRAY = ("--rows", "6", "--cols", "8")
 SIZE = (3, 8, 6)
 

@@ -21,8 +21,6 @@ from smartdeal.sim.curve import draw_curve
 from smartdeal.sim.memory_timing import MemoryTiming
 from smartdeal.sim.summary import network_cycles
 
-torch.set_num_threads(1)
-
 CONFIG = AcceleratorConfig(rows=6, cols=8)
 
 
