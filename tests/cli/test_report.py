@@ -67,7 +67,7 @@ def test_report_with_system_memory(run: Any, tmp_path: Path) -> None:
      "cannot read technology table no.toml: No such file or directory"),
     (("none.sdp",), "none.sdp"),
     (("resnet8", "--form", "float"), "weight form must be one of "),
-    (("resnet8", "--cols", "10", "--weight-steps", "16", "--activation-words", "1000"),
+    (("resnet8", "--cols", "10", "--weight-steps", "16", "--activation-words", "2000"),
      "weight_steps = 16"),
     (("resnet18", "--rows", "2", "--cols", "2", "--form", "deepshift"),  # memory needs more columns
      "activation_words = 262144; set activation_words = 824544"),
