@@ -34,7 +34,7 @@ from smartdeal.hw.timing import CHECK_CYCLES, FETCH_CYCLES, LAYER_CYCLES
 from smartdeal.sim.latency import Cycles, layer_cycles, move_cycles, next_last
 from smartdeal.sim.layer_work import LayerWork
 from smartdeal.sim.memory_timing import MemoryTiming
-from smartdeal.sim.transfers import Bus, Loads, Stores
+from smartdeal.sim.transfers import Bus, Loads, Stores, Transfer
 
 __all__ = ["Executed", "MemoryPrediction", "predict_memory"]
 
@@ -80,11 +80,14 @@ class MemoryPrediction:
         In the order in which they ran, END included.
     bytes_loaded, bytes_stored : int
         Whole beats.
+    transfers : tuple of Transfer
+        Loads in their order, then stores.
     """
 
     instructions: tuple[Executed, ...]
     bytes_loaded: int
     bytes_stored: int
+    transfers: tuple[Transfer, ...]
 
     @property
     def cycles(self) -> Cycles:
@@ -120,7 +123,8 @@ def predict_memory(
     walk.boot(image)
     instructions = tuple(walk.run())
     return MemoryPrediction(instructions, walk.loads.beats * bus.beat_bytes,
-                            walk.stores.beats * bus.beat_bytes)
+                            walk.stores.beats * bus.beat_bytes,
+                            (*walk.loads.transfers, *walk.stores.transfers))
 
 
 @dataclass
@@ -301,7 +305,7 @@ class _External:
             ends, stall, last_sent = self._step_by_step(begin)
         else:
             last_sent = int(sent[-1])
-        self.stores.finish(last_sent, self.words)
+        self.stores.finish(int(popped[0]), last_sent, self.words)
         last = int(ends[-1]) - begin
         before = FETCH_CYCLES + CHECK_CYCLES + self.config.drain_lanes
         total = (before + late + last + self.last_drain
