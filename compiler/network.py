@@ -64,5 +64,6 @@ def compile_network(
         name=network.name, config=config, segments=builder.images(),
         instructions=tuple(tuple(i.layer for i in segment) for segment in builder.instructions),
         inputs=tuple(view for key, view in views.items() if key[0] == IntegerNetwork.IMAGE),
-        outputs=outputs, layers=layer_infos(plan, builder.table_bytes, executed),
+        outputs=outputs, layers=layer_infos(plan, builder.table_bytes, executed,
+                                             builder.saved_bytes),
         used_words=max(view.stop for view in views.values()), scales=scales, about=about or {})

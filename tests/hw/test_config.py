@@ -61,11 +61,17 @@ def test_fingerprint_tells_every_parameter() -> None:
         {"drain_lanes": 8}, {"max_slices": 15}, {"activation_words": 100}, {"weight_steps": 100},
         {"channel_entries": 100}, {"basis_entries": 100}, {"program_words": 100},
         {"host_bits": 32}, {"basis": False}, {"max_pool": False}, {"residual": False},
-        {"reduce": False},
-            {"move": False}]
+        {"reduce": False}, {"move": False}, {"memory": True}, {"entropy": True}]
     assert [key for change in changes for key in change] == list(config.as_dict())
     prints = {config.replace(**change).fingerprint for change in changes}
     assert len(prints | {config.fingerprint}) == len(changes) + 1
+
+
+def test_entropy_without_memory() -> None:
+    with pytest.raises(ConfigError, match=r"^entropy must be false with the feature memory: LOAD "
+                                          r"takes plain steps only; set entropy = false, or "
+                                          r"memory = false$"):
+        AcceleratorConfig(memory=True, entropy=True)
 
 
 def test_equal_hardware_is_equal() -> None:
