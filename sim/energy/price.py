@@ -2,7 +2,8 @@
 
 from smartdeal.golden.formats import ACT_BITS, BASIS_BITS, BASIS_SIZE, REQUANTISE
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.hw.isa import basis_format, channel_format, step_format
+from smartdeal.hw.isa import LOAD_INSTRUCTION, basis_format, channel_format, step_format
+from smartdeal.hw.reader import Reader
 from smartdeal.sim.energy.arithmetic import (
     add_pj,
     multiply_pj,
@@ -26,7 +27,8 @@ COMPONENTS: dict[str, str] = {
     "read-out": "from result registers to the basis stage; sums of slices and maps",
     "basis": "products with B and their sums; its table and its state",
     "requantise": "products, residual operands, rounding, clamping; its table",
-    "control": "instructions, counters and addresses; pipeline registers beside the data",
+    "control": "instructions, counters and addresses; pipeline registers beside the data; queues "
+               "of transfers",
 }
 
 #: Register bits of control that are written in a cycle: counters of steps, tiles and positions,
@@ -81,10 +83,20 @@ def price(
         + (e.channel_reads + e.channel_loads) * wide_sram_pj(channel, config.channel_entries, t),
         "control": (e.instruction_words + e.program_loads)
         * wide_sram_pj(32, config.program_words, t)
+        + _transfers(e, config, t)
         + register_pj(cycles * CONTROL_BITS + e.steps * _COEFFICIENT_STAGES
                       * config.rows * config.coefficient.bits
                       + vectors * _VECTOR_STAGES * config.cols * ACT_BITS, t),
     }
+
+
+def _transfers(events: Events, config: AcceleratorConfig, t: Technology) -> float:
+    """Return the energy of queues and registers between system memory and the buffers."""
+    word = config.cols * ACT_BITS
+    queue = 2 * wide_sram_pj(word, Reader.queue_words(config), t)  # written and read
+    beats = events.fetched_beats + events.spilled_beats
+    return (events.load_commands * register_pj(LOAD_INSTRUCTION.bits, t)
+            + events.spilled_words * queue + register_pj(beats * config.host_bits, t))
 
 
 def _requantise(events: Events, config: AcceleratorConfig, t: Technology) -> float:
