@@ -4,7 +4,7 @@ from smartdeal.compiler.image import Section, block_bytes, read_image
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import step_format
 
-__all__ = ["load_cycles", "section_cycles"]
+__all__ = ["decoding_cycles", "load_cycles", "section_cycles"]
 
 _WORD_BYTES = 4
 #: Of a coded section, beside its table and codewords: its first beats and words, the last look-up.
@@ -39,3 +39,11 @@ def section_cycles(section: Section, config: AcceleratorConfig) -> int:
     coefficients, places = sum(section.coded[:8]), sum(section.coded[8:16])
     steps = len(section.data) // step_format(config).unit_bytes(config.host_bits)
     return 16 + coefficients + places + steps * (config.rows + 1) + _CODED_CYCLES
+
+
+def decoding_cycles(image: bytes, config: AcceleratorConfig) -> int:
+    """Return the cycles by which decoding makes loading longer than a beat a cycle."""
+    if not config.entropy:
+        return 0
+    return sum(section_cycles(section, config) - len(section.coded) * 8 // config.host_bits
+               for section in read_image(image, config).sections if section.coded)

@@ -18,6 +18,7 @@ from smartdeal.sim.energy.residency import Operands, Traffic, resident_traffic
 from smartdeal.sim.energy.technology import Technology
 from smartdeal.sim.energy.walk import count_image, output_words
 from smartdeal.sim.latency import Cycles, predict, predict_instructions
+from smartdeal.sim.loading import decoding_cycles
 
 __all__ = ["CompiledLayer", "LayerCost", "NetworkCost", "Region", "cost_of_layers",
            "cost_of_program"]
@@ -285,6 +286,8 @@ def cost_of_program(program: NetworkProgram) -> NetworkCost:
             weights=info.weights, nonzero_terms=info.nonzero_terms, parts=1, cycles=spent,
             events=event, traffic=Traffic(), load_cycles=0, store_cycles=0,
             stored_bytes=info.table_bytes), traffic, config))
+    costs[0] = replace(costs[0], load_cycles=costs[0].load_cycles + sum(
+        decoding_cycles(image, config) for image in program.segments))
     return NetworkCost(name=program.name, source=str(program.about.get("source", "program file")),
                        config=config, layers=tuple(costs), on_chip=True,
                        regions=tuple(_regions(program)))
