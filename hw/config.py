@@ -67,12 +67,12 @@ class AcceleratorConfig:
         Depths of the requantisation table, the basis memory and the instruction memory.
     host_bits : int
         Width of the load and store streams: 32, 64, 128 or 256.
-    basis, max_pool, residual, reduce, move, memory : bool
+    basis, max_pool, residual, reduce, move, memory, entropy : bool
         Features. What is off is left out of the hardware, and a program that needs it is refused.
         ``basis`` is on unless said otherwise where there are three rows or more.
         ``reduce`` adds up an output map (global average pooling); ``move`` lays tensors out anew,
         for networks that stay in the activation buffer; ``memory`` lets a program load from system
-        memory and store to it while it computes.
+        memory and store to it while it computes; ``entropy`` decodes Huffman-coded steps in images.
     field_bits : int
         Longest address, distance or count that an instruction may hold; 32 leaves the format's own
         widths. The control logic and the pipelines of addresses are as wide as this says.
@@ -80,7 +80,8 @@ class AcceleratorConfig:
         Width of the counters of cycles; they wrap.
     checksum_bits : int
         Bits of an image that the checksum takes per cycle: 8…``host_bits``, in which loading takes
-        a beat every ``host_bits`` / ``checksum_bits`` + 1 cycles, or 0 for a beat per cycle.
+        a beat every ``host_bits`` / ``checksum_bits`` + 1 cycles, or 0 for a beat per cycle. Not
+        with ``entropy``.
     memory_delays : bool
         Long delay lines are block RAMs, not registers.
 
@@ -109,6 +110,7 @@ class AcceleratorConfig:
     reduce: bool = True
     move: bool = True
     memory: bool = False
+    entropy: bool = False
     field_bits: int = 32
     counter_bits: int = 48
     checksum_bits: int = 0
@@ -126,7 +128,7 @@ class AcceleratorConfig:
         if self.basis is None:
             object.__setattr__(self, "basis", self.rows >= BASIS_SIZE)
         for name in ("basis", "max_pool", "residual", "reduce", "move", "memory",
-                     "memory_delays"):
+                     "entropy", "memory_delays"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} must be true or false, not {getattr(self, name)!r}")
         if self.basis and self.rows < BASIS_SIZE:
@@ -148,7 +150,10 @@ class AcceleratorConfig:
                               f"{self.activation_words!r}")
 
     def _check_memory(self) -> None:
-        """Refuse sizes at which words from system memory could not be written at any time."""
+        """Refuse what does not go with memory: sizes without time to write words, and entropy."""
+        if self.entropy:
+            raise ConfigError("entropy must be false with the feature memory: LOAD takes plain "
+                              "steps only; set entropy = false, or memory = false")
         if self.chunks < 2:
             raise ConfigError(f"drain_lanes must be at most cols / 2 = {self.cols // 2} with the "
                               f"feature memory, not {self.drain_lanes!r}: words from system memory "
@@ -163,6 +168,9 @@ class AcceleratorConfig:
         if self.memory and self.field_bits != 32:
             raise ConfigError(f"field_bits must be 32 with the feature memory, not "
                               f"{self.field_bits!r}")
+        if self.entropy and self.checksum_bits:
+            raise ConfigError(f"checksum_bits must be 0 with the feature entropy, not "
+                              f"{self.checksum_bits!r}")
         if self.checksum_bits % 8 or (self.checksum_bits and self.host_bits % self.checksum_bits):
             raise ConfigError(f"checksum_bits must be a multiple of 8 that divides host_bits = "
                               f"{self.host_bits}, or 0, not {self.checksum_bits!r}")

@@ -11,8 +11,6 @@ from smartdeal.golden.options import FormError
 from smartdeal.golden.shift_norm import ShiftBatchNorm2d, nearest_power
 from smartdeal.golden.straight import binarise, sign
 
-torch.set_num_threads(1)
-
 
 def test_sign_of_zero_is_plus_one() -> None:
     assert sign(torch.tensor([0.0, -0.0, 1e-9, -1e-9])).tolist() == [1, 1, 1, -1]

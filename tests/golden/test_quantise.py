@@ -22,8 +22,6 @@ from smartdeal.golden.networks import NetworkError, ResNet, build_network
 from smartdeal.golden.quantise import folded, quantise_layer, quantise_network
 from smartdeal.golden.requantise import requantisation, without_filters
 
-torch.set_num_threads(1)
-
 
 def seeded(name: str, size: int) -> tuple[ResNet, torch.Tensor]:
     model = build_network(name)
