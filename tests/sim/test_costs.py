@@ -60,6 +60,7 @@ def test_energy_adds_up_and_loading_is_in_it() -> None:
     network = quantise_network(model, images, "deepshift", FormOptions(group=4), config.sum_bits)
     plain, decoded = (cost_of_program(compile_network(network, one)) for one in (config, coded))
     technology = Technology.load(costs.technology)
+    assert costs.energy_pj is not None
     assert costs.energy_pj == pytest.approx(sum(plain.energy(technology).values()))
     assert sum(layer.energy_pj or 0 for layer in costs.layers) < costs.energy_pj  # pools
     # Fewer bytes come in, in more cycles: what the loader's model says, but for headers' cycles.
