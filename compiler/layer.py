@@ -8,6 +8,7 @@ from smartdeal.compiler.errors import CompileError
 from smartdeal.compiler.image import Section, write_image
 from smartdeal.compiler.instructions import (
     END_WORDS,
+    check_fields,
     layer_words,
     program_section,
     stream_fields,
@@ -175,7 +176,9 @@ def _part(
     if layer.residual:
         fields |= {"residual_base": tiling.input_words, "residual_stride": tiling.out_words,
                    "zp_res": layer.residual_zero_point}
-    program = program_section(np.append(layer_words(fields), END_WORDS), config)
+    instruction = layer_words(fields)
+    check_fields(layer.name, instruction, config)
+    program = program_section(np.append(instruction, END_WORDS), config)
     image = write_image(config, [program, *memories], program=True)
     stored = sum(unit_steps(block) for group in lowering.blocks[groups[0]:groups[1]]
                  for block in group)

@@ -11,7 +11,7 @@ import numpy as np
 from smartdeal.compiler.coding import code_steps, step_sections
 from smartdeal.compiler.emit import Instruction, layer_instruction
 from smartdeal.compiler.image import Section, write_image
-from smartdeal.compiler.instructions import END_WORDS, program_section
+from smartdeal.compiler.instructions import END_WORDS, check_fields, program_section
 from smartdeal.compiler.schedule import Stage
 from smartdeal.compiler.tables import pack_basis, pack_channels, pack_steps
 from smartdeal.compiler.views import View, ViewKey
@@ -125,6 +125,8 @@ class SegmentBuilder:
 
     def _image(self, segment: _Segment) -> bytes:
         words = [instruction.words for instruction in segment.instructions]
+        for instruction in segment.instructions:
+            check_fields(instruction.layer, instruction.words, self.config)
         sections = [program_section(np.concatenate([*words, END_WORDS]), self.config)]
         steps, *others = TABLES
         sections += step_sections(

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from smartdeal.golden.memories import ProgramError
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.hw.isa import ErrorCode, LayerFlag, group_channels
+from smartdeal.hw.isa import INSTRUCTION, ErrorCode, LayerFlag, group_channels, too_wide
 
 __all__ = ["Layer"]
 
@@ -51,6 +51,7 @@ class Layer:
         config, flags = self.config, self.flags
         return (
             any(self[f"reserved_{i}"] for i in range(3))
+            or too_wide(self.values, INSTRUCTION, config)
             or self["flags"] != flags
             or any(pair in flags for pair in _EXCLUSIVE)
             or not 1 <= self["slices"] <= config.max_slices

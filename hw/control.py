@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.hw.decode import InstructionCheck, instruction_layout, load_layout
+from smartdeal.hw.decode import InstructionCheck, instruction_layout, load_layout, take_word
 from smartdeal.hw.isa import (
     ERROR_BITS,
     INSTRUCTION_WORDS,
@@ -180,6 +180,7 @@ class ProgramControl(wiring.Component):
 
         fetched = Signal(range(INSTRUCTION_WORDS + 1))
         opcode  = read.data[:8]
+        excess  = Signal()  # a bit was set that no field has
         wait    = Signal(range(max(FLUSH_CYCLES, config.drain_lanes + 1) + 1))
         transfers_busy = self.transfers_busy if config.memory else Const(0)
         outside = self._spill_range(m) if config.memory else Const(0)
@@ -195,9 +196,12 @@ class ProgramControl(wiring.Component):
                 m.d.sync += [pointer.eq(pointer + 1), fetched.eq(fetched + 1)]
                 with m.If(fetched == 0):
                     m.d.sync += self.address.eq(pointer)
-                with m.Else():
-                    m.d.sync += self.instruction.eq(
-                        Cat(self.instruction.as_value()[32:], read.data))
+                if config.memory:
+                    with m.Else():
+                        m.d.sync += self.instruction.eq(
+                            Cat(self.instruction.as_value()[32:], read.data))
+                else:
+                    take_word(m, config, self.instruction, fetched, read.data, excess)
                 with m.If((fetched == 1) & (opcode == Opcode.END)):
                     m.d.comb += self.done.eq(~self.abort & ~transfers_busy)
                     m.next = "IDLE"
@@ -217,6 +221,9 @@ class ProgramControl(wiring.Component):
                     with m.Elif((fetched == 1)
                                 & opcode.matches(Opcode.LOAD, Opcode.WAIT, Opcode.JUMP)):
                         self._fail(m, wait, ErrorCode.FEATURE)
+                if not config.move:
+                    with m.Elif((fetched == 1) & (opcode == Opcode.MOVE)):
+                        self._fail(m, wait, ErrorCode.FEATURE)
                 with m.Elif((fetched == 1)
                             & ~opcode.matches(Opcode.LAYER, Opcode.MOVE, Opcode.LOAD)):
                     self._fail(m, wait, ErrorCode.OPCODE)
@@ -229,13 +236,14 @@ class ProgramControl(wiring.Component):
 
             with m.State("CHECK"):
                 m.d.sync += [fetched.eq(0), wait.eq(config.drain_lanes)]
-                with m.If(check.field_wrong):
+                with m.If(check.field_wrong | excess):
                     self._fail(m, wait, ErrorCode.FIELD)
                 with m.Elif(check.feature_missing):
                     self._fail(m, wait, ErrorCode.FEATURE)
-                with m.Elif(self.instruction.opcode == Opcode.MOVE):
-                    m.d.comb += self.move.eq(1)
-                    m.next = "MOVE"
+                if config.move:
+                    with m.Elif(self.instruction.opcode == Opcode.MOVE):
+                        m.d.comb += self.move.eq(1)
+                        m.next = "MOVE"
                 if config.memory:
                     with m.Elif(self.instruction.opcode == Opcode.LOAD):
                         m.next = "LOAD"

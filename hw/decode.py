@@ -7,17 +7,20 @@ from amaranth.lib.wiring import In, Out
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import (
     INSTRUCTION,
+    INSTRUCTION_WORDS,
     LOAD_INSTRUCTION,
     MOVE_INSTRUCTION,
     LayerFlag,
     MoveFlag,
     Opcode,
     SectionKind,
+    field_mask,
 )
 from smartdeal.hw.layouts import layout_of
 from smartdeal.hw.loader import LOADED_KINDS
 
-__all__ = ["InstructionCheck", "instruction_layout", "load_layout", "move_layout"]
+__all__ = ["InstructionCheck", "instruction_layout", "load_layout", "move_layout",
+           "take_word"]
 
 instruction_layout = layout_of(INSTRUCTION)
 move_layout = layout_of(MOVE_INSTRUCTION)
@@ -26,6 +29,8 @@ load_layout = layout_of(LOAD_INSTRUCTION)
 
 class InstructionCheck(wiring.Component):
     """Check an instruction of ``INSTRUCTION_WORDS`` words (docs/execution.md, "Errors").
+
+    Without the feature ``memory`` bits that no field has are dropped, and checked, before.
 
     Timing: combinational.
 
@@ -68,11 +73,9 @@ class InstructionCheck(wiring.Component):
                     self.field_wrong.eq(self._layer_wrong()),
                     self.feature_missing.eq((flags & missing) != 0),
                 ]
-            with m.Case(Opcode.MOVE):
-                m.d.comb += [
-                    self.field_wrong.eq(self._move_wrong()),
-                    self.feature_missing.eq(not config.move),
-                ]
+            if config.move:
+                with m.Case(Opcode.MOVE):
+                    m.d.comb += self.field_wrong.eq(self._move_wrong())
             if config.memory:
                 with m.Case(Opcode.LOAD):
                     m.d.comb += self.field_wrong.eq(self._load_wrong())
@@ -84,8 +87,7 @@ class InstructionCheck(wiring.Component):
         known = sum(int(flag) for flag in LayerFlag)
         external = (flags & LayerFlag.EXTERNAL) != 0
         return (
-            (i.reserved_0 != 0) | (i.reserved_1 != 0) | (i.reserved_2 != 0)
-            | ((flags & ~known & 0xFF) != 0)
+            self._reserved(i, 3) | ((flags & ~known & 0xFF) != 0)
             | _both(flags, LayerFlag.MAX_POOL, LayerFlag.BASIS)
             | _both(flags, LayerFlag.REDUCE, LayerFlag.RESIDUAL)
             | _both(flags, LayerFlag.REDUCE, LayerFlag.EXTERNAL)
@@ -107,9 +109,12 @@ class InstructionCheck(wiring.Component):
         )
         for name in lanes:
             wrong |= i[f"{name}_lane"] >= self.config.cols
-        for index in range(9):
-            wrong |= i[f"reserved_{index}"] != 0
-        return wrong
+        return wrong | self._reserved(i, 9)
+
+    def _reserved(self, i, count):
+        if not self.config.memory:
+            return Const(0)
+        return Cat(i[f"reserved_{index}"] for index in range(count)) != 0
 
     def _load_wrong(self):
         i = data.View(load_layout, self.instruction)
@@ -129,3 +134,30 @@ class InstructionCheck(wiring.Component):
 
 def _both(flags, one, other):
     return (flags & (one | other)) == (one | other)
+
+
+def take_word(m, config, instruction, fetched, word, excess):
+    """Keep of word ``fetched`` - 1 what a LAYER or MOVE can hold; ``excess`` if that is not all."""
+    masks = {Opcode.LAYER: field_mask(INSTRUCTION, config)}
+    if config.move:
+        masks[Opcode.MOVE] = field_mask(MOVE_INSTRUCTION, config)
+    kept = 0
+    for mask in masks.values():
+        kept |= mask
+    value = instruction.as_value()
+    wrong = Signal()
+    with m.Switch(fetched):
+        with m.Case(0):
+            m.d.sync += excess.eq(0)
+        for index in range(INSTRUCTION_WORDS):
+            with m.Case(index + 1):
+                for bit in range(32):
+                    if kept >> 32 * index + bit & 1:
+                        m.d.sync += value[32 * index + bit].eq(word[bit])
+                opcode = word[:8] if index == 0 else instruction.opcode
+                for operation, mask in masks.items():
+                    with m.If(opcode == operation):
+                        m.d.comb += wrong.eq(
+                            (word & ~(mask >> 32 * index) & 0xFFFF_FFFF) != 0)
+                with m.If(wrong):
+                    m.d.sync += excess.eq(1)

@@ -15,6 +15,7 @@ STEPS whose *coded beats* are not 0 has so many beats of entropy-coded steps ins
 """
 
 import enum
+from collections.abc import Mapping
 
 from smartdeal.golden.formats import BASIS_BITS, BASIS_SIZE, REQUANTISE
 from smartdeal.hw.config import AcceleratorConfig
@@ -25,7 +26,8 @@ __all__ = [
     "IMAGE_VERSION", "INSTRUCTION", "INSTRUCTION_WORDS", "JUMP_INSTRUCTION", "LOAD_INSTRUCTION",
     "LOAD_QUEUE", "MAX_ALIGN", "MAX_PLACES", "MIN_STEPS", "MOVE_INSTRUCTION", "WAIT_INSTRUCTION",
     "ErrorCode", "LayerFlag", "MoveFlag", "Opcode", "SectionKind", "WaitFlag", "basis_format",
-    "channel_format", "group_channels", "section_capacity", "section_format", "step_format",
+    "channel_format", "field_mask", "group_channels", "section_capacity", "section_format",
+    "step_format", "too_wide",
 ]
 
 IMAGE_MAGIC = int.from_bytes(b"SDPI", "little")
@@ -217,6 +219,18 @@ JUMP_INSTRUCTION = WordFormat("JUMP", (
     Field("opcode", 8),
     Field("address", 24),         # word of the instruction memory
 ))
+
+
+def too_wide(values: Mapping[str, int], word: WordFormat, config: AcceleratorConfig) -> bool:
+    """Return whether a field of an instruction has more than ``field_bits`` bits."""
+    return any(values[f.name] >> config.field_bits for f in word.fields
+               if f.bits > config.field_bits and not f.name.startswith("reserved"))
+
+
+def field_mask(word: WordFormat, config: AcceleratorConfig) -> int:
+    """Return the bits of an instruction that may be set, by ``field_bits`` and reserved fields."""
+    return sum((1 << min(f.bits, config.field_bits)) - 1 << word.offset(f.name)
+               for f in word.fields if not f.name.startswith("reserved"))
 
 
 def group_channels(flags: LayerFlag, config: AcceleratorConfig) -> int:

@@ -10,24 +10,25 @@ from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.delay import Delay
 from smartdeal.hw.isa import step_format
 from smartdeal.hw.layouts import layout_of
-from smartdeal.hw.readout_control import ADDRESS_BITS, unit_layout
+from smartdeal.hw.readout_control import unit_layout
 from smartdeal.hw.table import TableInterface, TablePort
 
 __all__ = ["StepIssue", "issue_layout"]
 
 
-issue_layout = data.StructLayout({
-    "basis":         1,
-    "max_pool":      1,
-    "external":      1,
-    "slices":        8,
-    "tiles":         16,
-    "channels":      16,
-    "input_base":    32,
-    "steps_base":    32,
-    "residual_lane": 8,
-})
-"""What step issue needs of a LAYER instruction; constant while the layer runs."""
+def issue_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """Return what step issue needs of a LAYER instruction; constant while the layer runs."""
+    return data.StructLayout({
+        "basis":         1,
+        "max_pool":      1,
+        "external":      1,
+        "slices":        8,
+        "tiles":         config.count_bits,
+        "channels":      config.count_bits,
+        "input_base":    config.field_bits,
+        "steps_base":    config.field_bits,
+        "residual_lane": 8,
+    })
 
 
 class StepIssue(wiring.Component):
@@ -108,7 +109,7 @@ class StepIssue(wiring.Component):
         self.step_layout = layout_of(step_format(config))
         coefficients = self.step_layout["coefficients"].shape
         super().__init__({
-            "plan":             In(issue_layout),
+            "plan":             In(issue_layout(config)),
             "start":            In(1),
             "cancel":           In(1),
             "active":           Out(1),
@@ -116,10 +117,10 @@ class StepIssue(wiring.Component):
             "readout_busy":     In(1),
             "readout_ending":   In(1),
             "fetch":            In(1),
-            "fetch_word":       In(ADDRESS_BITS),
+            "fetch_word":       In(config.address_bits),
             "host_read":        In(1),
             "host_word":        In(range(config.activation_words)),
-            **({"move_read": In(1), "move_word": In(ADDRESS_BITS), "move_lane": In(8)}
+            **({"move_read": In(1), "move_word": In(config.address_bits), "move_lane": In(8)}
                if config.move else {}),
             "unit_valid":       Out(1),
             "unit":             Out(unit_layout(config)),
@@ -150,17 +151,17 @@ class StepIssue(wiring.Component):
         ]
 
         # The step at the memory's output.
-        pointer     = Signal(ADDRESS_BITS)
+        pointer     = Signal(config.address_bits)
         is_last     = Signal()  # of its unit; announced by the step before
         outside     = Signal()
-        following   = Signal(ADDRESS_BITS)
-        group_start = Signal(ADDRESS_BITS)
+        following   = Signal(config.address_bits)
+        group_start = Signal(config.address_bits)
 
         # Where in the loops it is.
-        tile       = Signal(16)
+        tile       = Signal(config.count_bits)
         slice_     = Signal(8, name="slice")
-        remaining  = Signal(16)
-        tile_word  = Signal(ADDRESS_BITS)
+        remaining  = Signal(config.count_bits)
+        tile_word  = Signal(config.address_bits)
         capacity   = Signal(range(config.rows + 1))
         last_tile  = Signal()
         last_slice = Signal()
@@ -229,7 +230,7 @@ class StepIssue(wiring.Component):
     def _address(self, m, step, tile_word):
         """Address the activation buffer, for the step, a residual operand or the host."""
         config, depth = self.config, self.config.activation_words
-        word  = Signal(ADDRESS_BITS + 1)
+        word  = Signal(config.address_bits + 1)
         lane  = Signal(max(8, self.read_lane.shape().width))
         check = Signal()
         m.d.sync += check.eq(self.taken | self.fetch)
@@ -252,7 +253,8 @@ class StepIssue(wiring.Component):
     def _coefficients(self, m, step):
         """Take coefficients along beside the vector; without a step none is valid."""
         layout = data.StructLayout({"coefficients": self.coefficients.shape(), "last": 1})
-        m.submodules.coefficient_delay = line = Delay(layout, 1 + ActivationBuffer.READ_LATENCY)
+        m.submodules.coefficient_delay = line = Delay(
+            layout, 1 + ActivationBuffer.READ_LATENCY, memory=self.config.memory_delays)
         with m.If(self.taken):
             m.d.comb += line.i.coefficients.eq(step.coefficients)
         m.d.comb += [

@@ -3,6 +3,7 @@
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import bits_for
 
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.crc import Crc32
@@ -33,8 +34,9 @@ class Loader(wiring.Component):
     A program image takes effect (``program_valid``) when its checksum was found right. After an
     error everything is swallowed until ``clear``.
 
-    Timing: one beat per cycle, but for one cycle after each header, section header and trailer, and
-    a section of coded steps (:class:`smartdeal.hw.entropy.StepDecoder`).
+    Timing: one beat per cycle, or per as many cycles more as its checksum takes, but for one cycle
+    after each header, section header and trailer, and a section of coded steps
+    (:class:`smartdeal.hw.entropy.StepDecoder`).
 
     Parameters
     ----------
@@ -79,6 +81,7 @@ class Loader(wiring.Component):
         self.unit_beats = {kind: section_format(kind, config).unit_bytes(config.host_bits)
                            * 8 // config.host_bits for kind in LOADED_KINDS}
         self.block_beats = max(1, BLOCK_BYTES * 8 // config.host_bits)
+        self.address_bits = bits_for(max(section_capacity(kind, config) for kind in LOADED_KINDS))
         self.unit_bits = max(*self.unit_beats.values(), self.block_beats) * config.host_bits
         super().__init__({
             "i":             In(stream.Signature(config.host_bits)),
@@ -89,7 +92,7 @@ class Loader(wiring.Component):
             "failed":        Out(1),
             "error":         Out(ERROR_BITS),
             "unit":          Out(self.unit_bits),
-            "address":       Out(32),
+            "address":       Out(self.address_bits),
             "write":         Out(len(LOADED_KINDS)),
             **({"step": Out(section_format(SectionKind.STEPS, config).bits)}
                if config.entropy else {}),
@@ -129,25 +132,25 @@ class Loader(wiring.Component):
         block = Signal(_block_layout)
         m.d.comb += block.eq(self.unit[self.unit_bits - self.block_beats * config.host_bits:])
 
-        m.submodules.crc = check = Crc32(config.host_bits)
+        first = Signal()  # beat of an image
+        check, checking = self._checksum(m, taken, first)
         crc_before_block = Signal(32)
-        m.d.comb += [check.data.eq(self.i.payload), check.valid.eq(taken)]
         with m.If(taken & block_start):
             m.d.sync += crc_before_block.eq(check.crc)
 
         is_program = Signal()
         kind       = Signal(8)
-        units_left = Signal(32)
+        units_left = Signal(self.address_bits)  # checked before
         decoder = coded_left = None
         if config.entropy:
             decoder, coded_left = self._decoder(m, block, taken)
         with m.FSM(name="loader") as fsm:
             with m.State("HEADER"):
                 m.d.comb += [
-                    self.i.ready.eq(~self.hold),
+                    self.i.ready.eq(~self.hold & ~checking),
                     # An offered beat counts: what is about to be taken is no reason to start.
                     self.ongoing.eq(~block_start | (self.i.valid & ~self.hold)),
-                    check.start.eq(taken & block_start),
+                    first.eq(taken & block_start),
                 ]
                 self._take_block(m, complete, beats_left, "CHECK_HEADER")
                 self._watch_clear(m, beats_left)
@@ -169,7 +172,7 @@ class Loader(wiring.Component):
                 self._watch_clear(m, beats_left)
 
             with m.State("SECTION"):
-                m.d.comb += [self.ongoing.eq(1), self.i.ready.eq(1)]
+                m.d.comb += [self.ongoing.eq(1), self.i.ready.eq(~checking)]
                 self._take_block(m, complete, beats_left, "CHECK_SECTION")
                 self._watch_clear(m, beats_left)
 
@@ -186,7 +189,7 @@ class Loader(wiring.Component):
                 self._watch_clear(m, beats_left)
 
             with m.State("UNITS"):
-                m.d.comb += [self.ongoing.eq(1), self.i.ready.eq(1)]
+                m.d.comb += [self.ongoing.eq(1), self.i.ready.eq(~checking)]
                 with m.If(complete):
                     m.d.sync += units_left.eq(units_left - 1)
                     for kind_ in LOADED_KINDS:
@@ -201,7 +204,7 @@ class Loader(wiring.Component):
                 self._coded_states(m, decoder, coded_left, beats_left)
 
             with m.State("FAILED"):
-                m.d.comb += [self.ongoing.eq(1), self.i.ready.eq(1)]
+                m.d.comb += [self.ongoing.eq(1), self.i.ready.eq(~checking)]
                 self._watch_clear(m, beats_left)
 
         # A unit is complete in the cycle after its last beat.
@@ -212,6 +215,30 @@ class Loader(wiring.Component):
             for index, kind_ in enumerate(LOADED_KINDS):
                 m.d.comb += self.write[index].eq(kind == kind_)
         return m
+
+    def _checksum(self, m, taken, first):
+        """Return the checksum, and whether it is not ready for another beat."""
+        host_bits = self.config.host_bits
+        bits = self.config.checksum_bits or host_bits
+        m.submodules.crc = check = Crc32(bits)
+        if bits == host_bits:
+            m.d.comb += [check.data.eq(self.i.payload), check.valid.eq(taken),
+                         check.start.eq(first)]
+            return check, Const(0)
+        # The beat stays at the top of the unit until the next one is taken.
+        left  = Signal(range(host_bits // bits + 1))
+        fresh = Signal()
+        beat  = self.unit[self.unit_bits - host_bits:]
+        with m.If(taken):
+            m.d.sync += [left.eq(host_bits // bits), fresh.eq(first)]
+        with m.Elif(left != 0):
+            m.d.sync += [left.eq(left - 1), fresh.eq(0)]
+        with m.Switch(left):
+            for place in range(host_bits // bits):
+                with m.Case(host_bits // bits - place):
+                    m.d.comb += check.data.eq(beat[place * bits:][:bits])
+        m.d.comb += [check.valid.eq(left != 0), check.start.eq(fresh)]
+        return check, left != 0
 
     def _check_section(self, m, block, is_program, beats_left, crc_before_block):
         kind, address, units = (block.words[index] for index in range(3))

@@ -10,13 +10,10 @@ from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.delay import Delay
 from smartdeal.hw.isa import MOVE_INSTRUCTION, MoveFlag
 from smartdeal.hw.layouts import layout_of
-from smartdeal.hw.readout_control import ADDRESS_BITS
 
 __all__ = ["Mover", "move_layout"]
 
 move_layout = layout_of(MOVE_INSTRUCTION)
-
-_PLACE = data.StructLayout({"word": ADDRESS_BITS, "lane": 8})
 
 
 class Mover(wiring.Component):
@@ -71,7 +68,7 @@ class Mover(wiring.Component):
             "cancel":      In(1),
             "active":      Out(1),
             "read":        Out(1),
-            "read_word":   Out(ADDRESS_BITS),
+            "read_word":   Out(config.address_bits),
             "read_lane":   Out(8),
             "vector":      In(vector),
             "write_word":  Out(range(config.activation_words)),
@@ -80,9 +77,10 @@ class Mover(wiring.Component):
             "write_data":  Out(vector),
             "write_error": Out(1),
         })
+        self.place_layout = data.StructLayout({"word": config.address_bits, "lane": 8})
         self.chunk_layout = data.StructLayout({
             "complete": 1,                  # the vector of this cycle completes a chunk
-            "word":     ADDRESS_BITS,
+            "word":     config.address_bits,
             "lane":     8,
             "bytes":    range(config.cols + 1),
         })
@@ -107,7 +105,7 @@ class Mover(wiring.Component):
         left    = Signal(16)
         second = Signal()
         places = {
-            side: {level: Signal(_PLACE, name=f"{side}_{level}") for level in
+            side: {level: Signal(self.place_layout, name=f"{side}_{level}") for level in
                    ("here", "row", "channel")} for side in ("source", "target")
         }
         run_done = Signal()
@@ -159,7 +157,7 @@ class Mover(wiring.Component):
     def _sum(self, m, name, place, plan, distance):
         """Return a place moved by a distance; both lanes are less than ``cols``."""
         cols   = self.config.cols
-        result = Signal(_PLACE, name=name)
+        result = Signal(self.place_layout, name=name)
         lane   = Signal(9, name=f"{name}_lane")
         carry  = Signal(name=f"{name}_carry")
         m.d.comb += [
@@ -201,7 +199,7 @@ class Mover(wiring.Component):
             turned.eq(rotate_left(middle.as_value(), chunk_2.lane, levels[half:], ACT_BITS + 1)),
         ]
 
-        last_word = Signal(ADDRESS_BITS + 1)
+        last_word = Signal(config.address_bits + 1)
         m.d.comb += [
             last_word.eq(chunk_3.word + (chunk_3.lane + chunk_3.bytes > cols)),
             self.write_error.eq(chunk_3.complete & (last_word >= config.activation_words)),

@@ -34,7 +34,7 @@ class Reader(wiring.Component):
     hold : In(1)
         A program is running: wait.
     clear : In(1)
-    address, count : In(32)
+    address, count : In(range(activation_words + 1))
     active : Out(1)
     read, word : Out
         To the activation buffer.
@@ -84,8 +84,8 @@ class Reader(wiring.Component):
             "start":   In(1),
             "hold":    In(1),
             "clear":   In(1),
-            "address": In(32),
-            "count":   In(32),
+            "address": In(range(config.activation_words + 1)),
+            "count":   In(range(config.activation_words + 1)),
             "active":  Out(1),
             "read":    Out(1),
             "word":    Out(range(config.activation_words)),
@@ -114,8 +114,8 @@ class Reader(wiring.Component):
         # Words asked for and not yet sent never exceed the queue.
         m.submodules.queue = queue = fifo.SyncFIFO(width=self.word_bits, depth=self.depth)
         m.submodules.arrival = arrival = Delay(1, self.read_latency)
-        pointer  = Signal(32)
-        left     = Signal(32)
+        pointer  = Signal.like(self.address)
+        left     = Signal.like(self.count)
         pending  = Signal(range(self.QUEUE_WORDS + 1))
         sent     = Signal()
         m.d.comb += [

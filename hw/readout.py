@@ -132,7 +132,8 @@ class ReadOutPipeline(wiring.Component):
         def delayed(name, cycles, *fields):
             layout = command_layout(config)
             shape = data.StructLayout({field: layout[field].shape for field in fields})
-            m.submodules[f"{name}_delay"] = line = Delay(shape, cycles)
+            m.submodules[f"{name}_delay"] = line = Delay(
+                shape, cycles, memory=config.memory_delays)
             for field in fields:
                 m.d.comb += line.i[field].eq(command[field])
             return line.o
@@ -206,7 +207,8 @@ class ReadOutPipeline(wiring.Component):
         with m.If(read.fetched):
             m.d.sync += held.eq(self.vector)
 
-        m.submodules.residual_delay = line = Delay(lanes, self.totals_at - self.results_at - 1)
+        m.submodules.residual_delay = line = Delay(
+            lanes, self.totals_at - self.results_at - 1, memory=config.memory_delays)
         bits = config.drain_lanes * ACT_BITS
         m.d.comb += line.i.eq(select(chunk, [held.as_value()[index * bits:][:bits]
                                              for index in range(config.chunks)]))

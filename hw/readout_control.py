@@ -9,32 +9,30 @@ from smartdeal.golden.formats import BASIS_SIZE
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.position import PositionTracker, stream_layout
 
-__all__ = ["ADDRESS_BITS", "ReadOutControl", "command_layout", "plan_layout", "unit_layout"]
+__all__ = ["ReadOutControl", "command_layout", "plan_layout", "unit_layout"]
 
-#: Addresses are computed wide and compared with the memory's depth before they are cut.
-ADDRESS_BITS = 33
-
-
-plan_layout = data.StructLayout({
-    "basis":           1,
-    "residual":        1,
-    "reduce":          1,
-    "stream":          stream_layout,
-    "output_base":     32,
-    "output_stride":   32,
-    "residual_base":   24,
-    "residual_stride": 32,
-    "channel_base":    32,
-    "basis_base":      32,
-})
-"""What the read-out needs of a LAYER instruction; constant while the layer runs."""
+def plan_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """Return what the read-out needs of a LAYER instruction; constant while the layer runs."""
+    bits = config.field_bits
+    return data.StructLayout({
+        "basis":           1,
+        "residual":        1,
+        "reduce":          1,
+        "stream":          stream_layout(bits),
+        "output_base":     bits,
+        "output_stride":   bits,
+        "residual_base":   min(24, bits),
+        "residual_stride": bits,
+        "channel_base":    bits,
+        "basis_base":      bits,
+    })
 
 
 def unit_layout(config: AcceleratorConfig) -> data.StructLayout:
     """Return the layout of a unit of work: one group, tile and slice."""
     return data.StructLayout({
         "channels":    range(config.rows + 1),  # output channels in the group
-        "tile":        16,
+        "tile":        config.count_bits,
         "first_tile":  1,
         "last_tile":   1,
         "first_slice": 1,
@@ -56,13 +54,13 @@ def command_layout(config: AcceleratorConfig) -> data.StructLayout:
         "last_chunk":  1,
         "first_tile":  1,
         "state_index": range(states),
-        "basis_entry": ADDRESS_BITS,
+        "basis_entry": config.address_bits,
         "first_sum":   1,
         "last_sum":    1,
         "sum_index":   range(config.rows * config.chunks),
         "in_image":    config.drain_lanes,
-        "channel":     ADDRESS_BITS,
-        "store_word":  ADDRESS_BITS,
+        "channel":     config.address_bits,
+        "store_word":  config.address_bits,
     })
 
 
@@ -90,7 +88,7 @@ class ReadOutControl(wiring.Component):
         The last command of a unit.
     fetch : Out(1)
         A residual operand must be read from the activation buffer in this cycle.
-    fetch_word : Out(33)
+    fetch_word : Out(address_bits)
     command : Out(command_layout)
     """
 
@@ -108,7 +106,7 @@ class ReadOutControl(wiring.Component):
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__({
-            "plan":         In(plan_layout),
+            "plan":         In(plan_layout(config)),
             "prepare":      In(1),
             "cancel":       In(1),
             "unit_valid":   In(1),
@@ -116,7 +114,7 @@ class ReadOutControl(wiring.Component):
             "busy":         Out(1),
             "last_command": Out(1),
             "fetch":        Out(1),
-            "fetch_word":   Out(ADDRESS_BITS),
+            "fetch_word":   Out(config.address_bits),
             "command":      Out(command_layout(config)),
         })
 
@@ -161,7 +159,8 @@ class ReadOutControl(wiring.Component):
         self._addresses(m, unit, channel_done, group_done)
         self._indices(m, channel, emit, unit)
 
-        m.submodules.tracker = tracker = PositionTracker(lanes=config.drain_lanes)
+        m.submodules.tracker = tracker = PositionTracker(lanes=config.drain_lanes,
+                                                        field_bits=config.field_bits)
         m.d.comb += [
             tracker.stream.eq(plan.stream),
             tracker.start.eq(self.prepare),
@@ -193,7 +192,7 @@ class ReadOutControl(wiring.Component):
 
     def _addresses(self, m, unit, channel_done, group_done):
         """Channel, store and residual addresses: one step per channel, from the group's start."""
-        plan, command = self.plan, self.command
+        config, plan, command = self.config, self.plan, self.command
         places = (  # name, first value of the layer, step per channel
             ("channel",  plan.channel_base,  1),
             ("store",    plan.output_base,   plan.output_stride),
@@ -201,10 +200,10 @@ class ReadOutControl(wiring.Component):
         )
         current = {}
         for name, base, step in places:
-            here      = Signal(ADDRESS_BITS, name=f"{name}_here")
-            following = Signal(ADDRESS_BITS, name=f"{name}_following")
-            group     = Signal(ADDRESS_BITS, name=f"{name}_group")
-            restart   = Signal(ADDRESS_BITS, name=f"{name}_restart")
+            here      = Signal(config.address_bits, name=f"{name}_here")
+            following = Signal(config.address_bits, name=f"{name}_following")
+            group     = Signal(config.address_bits, name=f"{name}_group")
+            restart   = Signal(config.address_bits, name=f"{name}_restart")
             m.d.comb += [
                 following.eq(here + step),
                 restart.eq(Mux(group_done, following, group)),
@@ -238,9 +237,9 @@ class ReadOutControl(wiring.Component):
             return
 
         # First basis entry and first filter state of the unit's slice, and of the group.
-        entry       = Signal(ADDRESS_BITS)
-        group_entry = Signal(ADDRESS_BITS)
-        unit_entry  = Signal(ADDRESS_BITS)
+        entry       = Signal(config.address_bits)
+        group_entry = Signal(config.address_bits)
+        unit_entry  = Signal(config.address_bits)
         state       = Signal.like(command.state_index)
         m.d.comb += unit_entry.eq(Mux(self.unit.first_slice, group_entry, entry + filters))
         with m.If(self.unit_valid):

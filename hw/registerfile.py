@@ -7,7 +7,6 @@ from amaranth.lib.wiring import In, Out
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import ERROR_BITS, ErrorCode
 from smartdeal.hw.registers import (
-    COUNTER_BITS,
     HARDWARE_ID,
     HARDWARE_VERSION,
     Control,
@@ -74,7 +73,8 @@ class RegisterFile(wiring.Component):
     bus : In(RegisterBus)
     start, clear, read_start : Out(1)
         Pulses: the host's commands, those that were accepted.
-    read_address, read_count : Out(32)
+    read_address, read_count : Out(range(activation_words + 1))
+        What is larger than the buffer is kept as all ones.
     running : In(1)
     done : In(1)
         Pulse: a program has ended.
@@ -117,8 +117,8 @@ class RegisterFile(wiring.Component):
             "start":          Out(1),
             "clear":          Out(1),
             "read_start":     Out(1),
-            "read_address":   Out(32),
-            "read_count":     Out(32),
+            "read_address":   Out(range(config.activation_words + 1)),
+            "read_count":     Out(range(config.activation_words + 1)),
             "running":        In(1),
             "done":           In(1),
             "program_failed": In(1),
@@ -181,6 +181,14 @@ class RegisterFile(wiring.Component):
             with m.Default():
                 m.d.sync += bus.read_data.eq(0)
 
+        # Addresses and counts of words, cut to what the buffer has.
+        beyond  = Signal()
+        written = Signal.like(self.read_address)
+        m.d.comb += [
+            beyond.eq(bus.write_data[len(written):] != 0),
+            written.eq(bus.write_data | beyond.replicate(len(written))),
+        ]
+
         control = Signal(max(Control).bit_length())
         with m.If(write):
             with m.Switch(bus.address):
@@ -189,10 +197,10 @@ class RegisterFile(wiring.Component):
                 with m.Case(int(Register.INTERRUPT)):
                     m.d.sync += enable.eq(bus.write_data[0])
                 with m.Case(int(Register.READ_ADDRESS)):
-                    m.d.sync += self.read_address.eq(bus.write_data)
+                    m.d.sync += self.read_address.eq(written)
                 with m.Case(int(Register.READ_COUNT)):
-                    m.d.sync += self.read_count.eq(bus.write_data)
-                    with m.If(self.read_address + bus.write_data > config.activation_words):
+                    m.d.sync += self.read_count.eq(written)
+                    with m.If(beyond | (self.read_address + written > config.activation_words)):
                         m.d.sync += error.eq(ErrorCode.ACTIVATION_RANGE)
                     with m.Else():
                         m.d.sync += self.read_start.eq(1)
@@ -229,17 +237,21 @@ class RegisterFile(wiring.Component):
         overhead = ~(self.busy_step | self.stall_drain | self.stall_residual | self.move
                      | self.stall_memory)
         events = {
-            Register.CYCLES:         1,
-            Register.BUSY:           self.busy_step,
-            Register.STALL_DRAIN:    self.stall_drain,
-            Register.STALL_RESIDUAL: self.stall_residual,
-            Register.OVERHEAD:       overhead,
-            Register.MOVE:           self.move,
-            Register.STALL_MEMORY:   self.stall_memory,
+            Register.CYCLES:      1,
+            Register.BUSY:        self.busy_step,
+            Register.STALL_DRAIN: self.stall_drain,
+            Register.OVERHEAD:    overhead,
         }
+        # A register that is not there reads as 0, as its counter would.
+        if self.config.residual:
+            events[Register.STALL_RESIDUAL] = self.stall_residual
+        if self.config.move:
+            events[Register.MOVE] = self.move
+        if self.config.memory:
+            events[Register.STALL_MEMORY] = self.stall_memory
         counters = {}
         for register, event in events.items():
-            counter = Signal(COUNTER_BITS, name=register.name.lower())
+            counter = Signal(self.config.counter_bits, name=register.name.lower())
             with m.If(self.running):
                 m.d.sync += counter.eq(counter + event)
             with m.If(self.start):

@@ -203,6 +203,9 @@ def _bad_fields(config: AcceleratorConfig) -> Iterator[BadImage]:
         "start column of a pitch": {"start_column": 4},
         "residual lane of a word": {"residual_lane": config.cols},
     }
+    if config.field_bits < 32:
+        wrong |= {f"wide {name}": {name: 1 << config.field_bits}
+                  for name in ("end", "input_base", "channel_base", "output_stride")}
     for name, fields in wrong.items():
         yield f"field: {name}", _program(config, fields), ErrorCode.FIELD
     for flag, feature in FEATURES.items():
@@ -223,7 +226,7 @@ def _bad_addresses(config: AcceleratorConfig) -> Iterator[BadImage]:
             config, {"channels": config.rows + 1, "output_base": 0}), ErrorCode.STEP_RANGE
     activation: dict[str, tuple[dict[str, int], dict[str, int] | None]] = {
         "vector behind": ({"input_base": words}, None),
-        "vector far behind": ({"input_base": 1 << 31}, None),
+        "vector far behind": ({"input_base": 1 << config.field_bits - 1}, None),
         "vector word and base": ({"input_base": 1}, {"word": words - 1}),
         "second tile behind": ({"input_base": words - 1, "tiles": 2, "output_base": 0}, None),
         "second word behind": ({"input_base": words - 1, "output_base": 0}, {"lane": 1}),
@@ -279,23 +282,28 @@ def _bad_moves(config: AcceleratorConfig) -> Iterator[BadImage]:
         "no channels": {"channels": 0}, "no rows": {"rows": 0}, "no columns": {"columns": 0},
         **{f"{name} of a word": {name: config.cols} for name in lanes},
     }
-    for name, fields in wrong.items():
-        yield f"MOVE field: {name}", _moving(config, fields), ErrorCode.FIELD
     if not config.move:
         yield "feature move", _moving(config, {}), ErrorCode.FEATURE
+        yield "feature move with wrong fields", _moving(config, {"flags": 0x80}), ErrorCode.FEATURE
         return
+    if config.field_bits < 24:
+        wrong["wide target"] = {"target_word": 1 << config.field_bits}
+        wrong["wide distance"] = {"source_row_word": 1 << config.field_bits}
+    for name, fields in wrong.items():
+        yield f"MOVE field: {name}", _moving(config, fields), ErrorCode.FIELD
     words, cols = config.activation_words, config.cols
+    farthest = min(24, config.field_bits)
     high, low = {"source_word": words - 1, "target_word": 0}, {"target_word": words - 1}
     addresses: dict[str, dict[str, int]] = {
         "source behind": {"source_word": words},
-        "source far behind": {"source_word": (1 << 24) - 1},
+        "source far behind": {"source_word": (1 << farthest) - 1},
         "source's second word behind": {**high, "source_lane": 1},
         "second chunk behind": {**high, "columns": cols + 1},
         "second vector behind": {**high, "flags": MoveFlag.DECIMATE},
         "second row's source behind": {**high, "rows": 2, "source_row_lane": 1},
         "second channel's source behind": {**high, "channels": 2, "source_channel_word": 1},
         "target behind": {"target_word": words},
-        "target far behind": {"target_word": (1 << 24) - 1, "flags": MoveFlag.FILL},
+        "target far behind": {"target_word": (1 << farthest) - 1, "flags": MoveFlag.FILL},
         "target's second word behind": {**low, "target_lane": cols - 1, "columns": 2},
         "target's second chunk behind": {**low, "columns": cols + 1},
         "second row's target behind": {**low, "rows": 2, "target_row_word": 1},

@@ -210,7 +210,7 @@ def _draw_move(rng: np.random.Generator, config: AcceleratorConfig) -> dict[str,
     flat = (_draw_places(rng, "source", reads, half - span, counts)
             | _draw_places(rng, "target", half - reads, half - columns, counts))
     if flags == MoveFlag.FILL and rng.random() < 0.5:  # what would be read does not matter
-        flat["source"] = int(rng.integers(1 << 24)) * cols
+        flat["source"] = int(rng.integers(1 << min(24, config.field_bits))) * cols
     places = {name + part: value for name, address in flat.items()
               for part, value in zip(("_word", "_lane"), divmod(address, cols), strict=True)}
     return {"flags": flags, "value": int(rng.integers(ACT_MIN, ACT_MAX + 1)), "columns": columns,

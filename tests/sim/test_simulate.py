@@ -32,6 +32,9 @@ CONFIGS = [
                       residual=False, reduce=False),
     AcceleratorConfig(rows=16, cols=8, exponents=16, acc_bits=32, sum_bits=44,
                       activation_words=700, basis_entries=64),
+    AcceleratorConfig(rows=4, cols=3, activation_words=512, weight_steps=600, channel_entries=64,
+                      basis_entries=64, program_words=64, host_bits=32, field_bits=11,
+                      counter_bits=24, checksum_bits=8, memory_delays=True),
 ]
 NAMES = [f"{config.rows}x{config.cols}" for config in CONFIGS]
 CASES_PER_RUN, ARRAYS, MAX_STEPS = 4, 6, 4000
