@@ -108,6 +108,7 @@ class Loads:
         unit = section_format(SectionKind(fields["kind"]), bus.config).unit_bytes(
             bus.config.host_bits)
         beats = fields["count"] * (unit // bus.beat_bytes)
+        interval = bus.interval
         start = ask = max(pushed + 1, self._idle) + 1
         for run in range(fields["runs"]):
             taken = max(ask, self._ready)
@@ -116,8 +117,8 @@ class Loads:
                 asked = max(self._asked + 1, first)
                 if len(self._underway) == bus.outstanding:
                     asked = max(asked, self._underway.popleft() + 1)
-                came = (max(asked + timing.latency_cycles, self._came + bus.interval)
-                        + (length - 1) * bus.interval)
+                came = (max(asked + timing.latency_cycles, self._came + interval)
+                        + (length - 1) * interval)
                 self._underway.append(came)
                 self._asked, self._came = asked, came
             self._ready = self._asked + 1

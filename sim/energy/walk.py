@@ -29,8 +29,8 @@ from smartdeal.hw.packing import WordFormat
 from smartdeal.sim.energy.events import Events
 from smartdeal.sim.energy.steps import StepMemory
 
-__all__ = ["LOAD_EVENTS", "ProgramEvents", "count_image", "layer_events", "move_events",
-           "output_words", "read_memories"]
+__all__ = ["LOAD_EVENTS", "ProgramEvents", "count_image", "instructions", "layer_events",
+           "move_events", "read_memories"]
 
 _LAYOUTS = {int(Opcode.LAYER): INSTRUCTION, int(Opcode.MOVE): MOVE_INSTRUCTION}
 #: The event of a word written to each memory, by host or LOAD.
@@ -78,21 +78,9 @@ def count_image(image: bytes, config: AcceleratorConfig) -> ProgramEvents:
     return ProgramEvents(load, tuple(_instructions(words, steps, config)))
 
 
-def output_words(image: bytes, config: AcceleratorConfig) -> list[tuple[int, int]]:
-    """Return first word and end of what each instruction writes; errors as for the counting.
-
-    A MOVE may write with any distances, so that its range is empty here.
-    """
-    words, _, _ = read_memories(image, config)
-    regions: list[tuple[int, int]] = []
-    for opcode, fields in _decoded(words):
-        if opcode != Opcode.LAYER:
-            regions.append((0, 0))
-            continue
-        size = 1 if LayerFlag(fields["flags"]) & LayerFlag.REDUCE else fields["tiles"]
-        first = fields["output_base"]
-        regions.append((first, first + (fields["channels"] - 1) * fields["output_stride"] + size))
-    return regions
+def instructions(image: bytes, config: AcceleratorConfig) -> list[tuple[Opcode, dict[str, int]]]:
+    """Return opcode and fields of each instruction before END; errors as for the counting."""
+    return list(_decoded(read_memories(image, config)[0]))
 
 
 def read_memories(
@@ -130,7 +118,7 @@ def _instructions(
     return [*found, Events(instruction_words=1)]  # END
 
 
-def _decoded(words: NDArray[np.uint32]) -> Iterator[tuple[int, dict[str, int]]]:
+def _decoded(words: NDArray[np.uint32]) -> Iterator[tuple[Opcode, dict[str, int]]]:
     """Yield opcode and fields of each instruction before END."""
     pointer = 0
     while pointer < len(words):
@@ -140,7 +128,7 @@ def _decoded(words: NDArray[np.uint32]) -> Iterator[tuple[int, dict[str, int]]]:
         layout = _LAYOUTS.get(opcode)
         if layout is None or pointer + INSTRUCTION_WORDS > len(words):
             break
-        yield opcode, _fields(words[pointer:pointer + INSTRUCTION_WORDS], layout)
+        yield Opcode(opcode), _fields(words[pointer:pointer + INSTRUCTION_WORDS], layout)
         pointer += INSTRUCTION_WORDS
     raise ValueError(f"Program must reach END, not stop at word {pointer}")
 

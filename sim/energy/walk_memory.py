@@ -53,7 +53,7 @@ class _Counter:
             places = local_places(fields)
             for run in range(fields["runs"]):
                 start = fields["offset"] + run * fields["memory_stride"]
-                self.steps.write(places + run * fields["run_stride"],
+                self.steps.write(places + run * fields["run_stride"] & 0xFFFF_FFFF,
                                  self.region[start:start + fields["count"] * unit])
         return Events(instruction_words=INSTRUCTION_WORDS, load_commands=1,
                       fetched_beats=units * unit * 8 // self.config.host_bits,
