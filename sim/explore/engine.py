@@ -82,7 +82,7 @@ def _cluster(
     try:
         futures = [client.submit(_run, chunk, task, pure=False, retries=_RETRIES)
                    for chunk in _chunks(work)]
-        for future in completed(futures):
+        for future in completed(futures, loop=client.loop):
             yield from future.result()
             future.release()
     finally:

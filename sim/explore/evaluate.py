@@ -14,14 +14,9 @@ from smartdeal.golden.options import FormOptions
 from smartdeal.golden.quantise import quantise_network
 from smartdeal.golden.sensitivity import agreement
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.sim.energy.events import Events
 from smartdeal.sim.energy.model import cost_of_program
-from smartdeal.sim.energy.price import price
 from smartdeal.sim.energy.technology import Technology
-from smartdeal.sim.energy.walk_memory import count_memory
 from smartdeal.sim.explore.space import Candidate
-from smartdeal.sim.latency_memory import predict_memory
-from smartdeal.sim.memory_timing import MemoryTiming
 from smartdeal.sim.workload import default_images, load_model
 
 __all__ = ["Task", "evaluate", "integer_network", "program_of"]
@@ -106,27 +101,14 @@ def evaluate(candidate: Candidate, task: Task) -> dict[str, Any]:
     except (CompileError, FormError) as error:
         return {"refusal": str(error)}
     technology = _technology(task.technology)
-    cycles, compute, picojoules = _cost(program, technology)
+    cost = cost_of_program(program)
+    picojoules = sum(cost.energy(technology).values())
     clock = task.clock_mhz or technology["clock"]
-    milliseconds = cycles / clock / 1e3
+    milliseconds = cost.cycles / clock / 1e3
     fidelity = _fidelity(task.network, task.seed, candidate.form, candidate.exponents)
     loss, same = fidelity or (None, None)
     # Only the energy of events: no table knows leakage.
-    return {"cycles": cycles, "compute_cycles": compute, "latency_ms": milliseconds,
-            "energy_uj": picojoules * 1e-6, "mw": picojoules * 1e-6 / milliseconds,
+    return {"cycles": cost.cycles, "compute_cycles": cost.compute_cycles,
+            "latency_ms": milliseconds, "energy_uj": picojoules * 1e-6,
+            "mw": picojoules * 1e-6 / milliseconds,
             "loss": loss, "same": same}
-
-
-def _cost(program: NetworkProgram, technology: Technology) -> tuple[int, int, float]:
-    """Return cycles with transfers, the counter's cycles, and energy in pJ."""
-    if not program.memory_bytes:
-        cost = cost_of_program(program)
-        return cost.cycles, cost.compute_cycles, sum(cost.energy(technology).values())
-    config, (image,) = program.config, program.segments
-    predicted = predict_memory(image, program.memory, config, MemoryTiming())
-    counted = count_memory(image, program.memory, predicted, config)
-    events = sum(counted.instructions, counted.load)
-    cycles = predicted.cycles.total
-    moved = predicted.bytes_loaded + predicted.bytes_stored
-    energy = price(events or Events(), cycles, moved, config, technology)
-    return cycles, cycles, sum(energy.values())
