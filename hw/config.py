@@ -64,12 +64,12 @@ class AcceleratorConfig:
         Depths of the requantisation table, the basis memory and the instruction memory.
     host_bits : int
         Width of the load and store streams: 32, 64, 128 or 256.
-    basis, max_pool, residual, reduce, move, memory : bool
+    basis, max_pool, residual, reduce, move, memory, entropy : bool
         Features. What is off is left out of the hardware, and a program that needs it is refused.
         ``basis`` is on unless said otherwise where there are three rows or more.
         ``reduce`` adds up an output map (global average pooling); ``move`` lays tensors out anew,
         for networks that stay in the activation buffer; ``memory`` lets a program load from system
-        memory and store to it while it computes.
+        memory and store to it while it computes; ``entropy`` decodes Huffman-coded steps in images.
 
     Raises
     ------
@@ -96,6 +96,7 @@ class AcceleratorConfig:
     reduce: bool = True
     move: bool = True
     memory: bool = False
+    entropy: bool = False
 
     def __post_init__(self) -> None:
         for name, (low, high, meaning) in _RANGES.items():
@@ -108,7 +109,8 @@ class AcceleratorConfig:
         # Resolve the choices here, so that equal hardware compares and fingerprints equal.
         if self.basis is None:
             object.__setattr__(self, "basis", self.rows >= BASIS_SIZE)
-        for name in ("basis", "max_pool", "residual", "reduce", "move", "memory"):
+        for name in ("basis", "max_pool", "residual", "reduce", "move", "memory",
+                     "entropy"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} must be true or false, not {getattr(self, name)!r}")
         if self.basis and self.rows < BASIS_SIZE:
@@ -129,7 +131,10 @@ class AcceleratorConfig:
                               f"{self.activation_words!r}")
 
     def _check_memory(self) -> None:
-        """Refuse sizes at which words from system memory could not be written at any time."""
+        """Refuse what does not go with memory: sizes without time to write words, and entropy."""
+        if self.entropy:
+            raise ConfigError("entropy must be false with the feature memory: LOAD takes plain "
+                              "steps only; set entropy = false, or memory = false")
         if self.chunks < 2:
             raise ConfigError(f"drain_lanes must be at most cols / 2 = {self.cols // 2} with the "
                               f"feature memory, not {self.drain_lanes!r}: words from system memory "
