@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
-from smartdeal.golden.formats import BASIS_SIZE
+from smartdeal.golden.formats import BASIS_SIZE, PACKED
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.position import PositionTracker, stream_layout
 
@@ -19,6 +19,7 @@ plan_layout = data.StructLayout({
     "basis":           1,
     "residual":        1,
     "reduce":          1,
+    "pack":            1,
     "stream":          stream_layout,
     "output_base":     32,
     "output_stride":   32,
@@ -63,6 +64,7 @@ def command_layout(config: AcceleratorConfig) -> data.StructLayout:
         "in_image":    config.drain_lanes,
         "channel":     ADDRESS_BITS,
         "store_word":  ADDRESS_BITS,
+        **({"whole": 1} if config.binary else {}),  # with PACK: the last channel of a byte
     })
 
 
@@ -158,7 +160,11 @@ class ReadOutControl(wiring.Component):
                 channel.eq(0), first_row.eq(0), chunk.eq(0), basis_row.eq(0),
             ]
 
-        self._addresses(m, unit, channel_done, group_done)
+        whole = Const(1)  # the channel's place in the activation buffer is not shared by the next
+        if config.binary:
+            whole = ~plan.pack | (channel[:3] == PACKED - 1)
+            m.d.comb += command.whole.eq(whole)
+        self._addresses(m, unit, channel_done, group_done, whole)
         self._indices(m, channel, emit, unit)
 
         m.submodules.tracker = tracker = PositionTracker(lanes=config.drain_lanes)
@@ -191,7 +197,7 @@ class ReadOutControl(wiring.Component):
         ]
         return m
 
-    def _addresses(self, m, unit, channel_done, group_done):
+    def _addresses(self, m, unit, channel_done, group_done, whole):
         """Channel, store and residual addresses: one step per channel, from the group's start."""
         plan, command = self.plan, self.command
         places = (  # name, first value of the layer, step per channel
@@ -205,6 +211,8 @@ class ReadOutControl(wiring.Component):
             following = Signal(ADDRESS_BITS, name=f"{name}_following")
             group     = Signal(ADDRESS_BITS, name=f"{name}_group")
             restart   = Signal(ADDRESS_BITS, name=f"{name}_restart")
+            if name == "store" and self.config.binary:
+                step = Mux(whole, step, 0)
             m.d.comb += [
                 following.eq(here + step),
                 restart.eq(Mux(group_done, following, group)),

@@ -132,7 +132,7 @@ def _decode(sections: list[tuple[int, bytes]], config: AcceleratorConfig) -> _St
     """Count coefficients and find the ends of units without unpacking all fields."""
     layout = step_format(config)
     unit = layout.unit_bytes(config.host_bits)
-    size = config.coefficient.bits
+    size = config.code_bits
     mask_bits = np.zeros(unit * 8, np.uint8)
     mask_bits[:config.rows * size:size] = 1  # a coefficient's bit 0 is `valid`
     mask = np.packbits(mask_bits, bitorder="little")
@@ -194,6 +194,9 @@ def _move(fields: dict[str, int], config: AcceleratorConfig) -> Events:
 
 def _layer(fields: dict[str, int], steps: _Steps, config: AcceleratorConfig) -> Events:
     flags = LayerFlag(fields["flags"])
+    if flags & (LayerFlag.BINARY | LayerFlag.PACK):
+        raise ValueError("Layers must have 8-bit activations for the energy model, which has no "
+                         "price for binary ones yet")
     slices, tiles, channels = fields["slices"], fields["tiles"], fields["channels"]
     groups = -(-channels // group_channels(flags, config))
     start = fields["steps_base"]

@@ -31,6 +31,8 @@ CONFIGS = [
                       residual=False, reduce=False),
     AcceleratorConfig(rows=16, cols=8, exponents=16, acc_bits=32, sum_bits=44,
                       activation_words=700, basis_entries=64),
+    AcceleratorConfig(rows=20, cols=6, drain_lanes=3, activation_words=300, weight_steps=300,
+                      channel_entries=40, binary=True),
 ]
 NAMES = [f"{config.rows}x{config.cols}" for config in CONFIGS]
 CASES_PER_RUN, ARRAYS, MAX_STEPS = 4, 6, 4000
