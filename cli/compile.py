@@ -35,6 +35,7 @@ Examples:
   smartdeal compile my.onnx --calibration images/ --preprocessing imagenet --form shift2 -o net.sdp
   smartdeal compile my.pt2 --calibration 'cal*.png' --mean 0.5 --deviation 0.25 -o net.sdp
   smartdeal compile resnet20_fashion --budget cycles=300000 --curve curve.svg -o net.sdp
+  smartdeal compile resnet18 --memory --form deepshift --timeline timeline.svg -o net.sdp
 """
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -47,24 +48,32 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--json", "json_file", type=_FILE, metavar="FILE", help="Write the tables as JSON.")
 @click.option("--curve", type=_FILE, metavar="FILE.svg|png",
               help="Draw what --budget chooses from.")
+@click.option("--timeline", type=_FILE, metavar="FILE.svg|png",
+              help="Draw what runs when, and what the activation buffer holds.")
 @recipe_options
 def compile_command(
     choice: ModelChoice, recipe: "Recipe", output: Path, json_file: Path | None, curve: Path | None,
+    timeline: Path | None,
 ) -> None:
     """Quantise and compile MODEL into one program file."""
     from smartdeal.golden.form_layers import check_forms
     from smartdeal.golden.networks import ResNet
     from smartdeal.golden.store import beside
     from smartdeal.sim.compilation import compile_model
-    from smartdeal.sim.curve import check_curve, draw_curve
+    from smartdeal.sim.curve import draw_curve
+    from smartdeal.sim.picture import check_picture
+    from smartdeal.sim.timeline import network_timeline
+    from smartdeal.sim.timeline_picture import draw_timeline
 
     if not output.parent.is_dir():
         raise click.BadParameter(f"folder {output.parent} does not exist", param_hint="--output")
-    if curve is not None:
-        if recipe.budget is None:
-            raise click.UsageError("--curve needs --budget")
-        check_curve(curve)
-    for target in (output, beside(output), json_file, curve):  # now, not when the work is done
+    if curve is not None and recipe.budget is None:
+        raise click.UsageError("--curve needs --budget")
+    for picture in (curve, timeline):
+        if picture is not None:
+            check_picture(picture)
+    # Now, not when the work is done.
+    for target in (output, beside(output), json_file, curve, timeline):
         if target is not None:
             check_target(target)
     with stages() as tell:
@@ -86,8 +95,12 @@ def compile_command(
         write_text(json_file, json.dumps(
             _as_json(compiled, recipe, model.graph.notes), indent=2) + "\n")
     trade_off = compiled.trade_off
+    title = f"{model.name}, {recipe.config.rows}×{recipe.config.cols}"
     if curve is not None and trade_off is not None:
-        draw_curve(trade_off, curve, f"{model.name}, {recipe.config.rows}×{recipe.config.cols}")
+        draw_curve(trade_off, curve, title)
+    if timeline is not None:
+        draw_timeline(compiled.program, network_timeline(compiled.program, recipe.timing),
+                      timeline, title)
     out = console()
     out.print(f"{model.name}, {recipe.config.rows}×{recipe.config.cols} array; {model.source}, "
               f"{told}", soft_wrap=True)

@@ -21,7 +21,7 @@ from smartdeal.compiler.errors import ProgramFormatError
 __all__ = ["FILE_MAGIC", "FILE_VERSION", "naming", "pack", "read", "reading", "unpack"]
 
 FILE_MAGIC = b"SDPF"
-FILE_VERSION = 2
+FILE_VERSION = 3
 
 _HEADER = struct.Struct("<4sIII")
 

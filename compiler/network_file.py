@@ -7,6 +7,7 @@ from typing import Any
 from smartdeal.compiler import container
 from smartdeal.compiler.errors import ProgramFormatError
 from smartdeal.compiler.network_info import LayerInfo, SpilledBlock
+from smartdeal.compiler.occupancy import Occupancy
 from smartdeal.compiler.views import View
 from smartdeal.golden.layers import TensorScale
 from smartdeal.hw.config import AcceleratorConfig
@@ -31,6 +32,7 @@ def manifest(program: Any) -> dict[str, Any]:
             "spilled": {name: [asdict(block) for block in blocks]
                         for name, blocks in program.spilled.items()}},
         "scales": {name: asdict(scale) for name, scale in program.scales.items()},
+        "occupancy": [asdict(piece) for piece in program.occupancy],
         "about": dict(program.about),
     }
 
@@ -68,6 +70,7 @@ def read_fields(data: bytes) -> dict[str, Any]:
                      for name, blocks in memory["spilled"].items()},
             scales={name: TensorScale(**values)
                     for name, values in found["scales"].items()},
+            occupancy=tuple(Occupancy(**values) for values in found["occupancy"]),
             about=dict(found["about"]))
 
 

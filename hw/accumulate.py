@@ -97,7 +97,8 @@ class SumStage(wiring.Component):
         """Return the partial sums so far; in reduce mode those may be of the cycle before."""
         lanes = added.shape()
         m.submodules.partial = memory = Memory(shape=lanes, depth=self.depth, init=[])
-        load, save = memory.read_port(), memory.write_port()
+        load = memory.read_port()
+        save = memory.write_port()
         index   = Signal(range(self.depth))
         forward = Signal()
         m.d.sync += [

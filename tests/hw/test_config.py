@@ -61,9 +61,9 @@ def test_fingerprint_tells_every_parameter() -> None:
         {"drain_lanes": 8}, {"max_slices": 15}, {"activation_words": 100}, {"weight_steps": 100},
         {"channel_entries": 100}, {"basis_entries": 100}, {"program_words": 100},
         {"host_bits": 32}, {"basis": False}, {"max_pool": False}, {"residual": False},
-        {"reduce": False},
-            {"move": False}]
-    assert [key for change in changes for key in change] == list(config.as_dict())
+        {"reduce": False}, {"move": False},
+        {"memory": True, "drain_lanes": config.cols // 2}, {"binary": True}]
+    assert [next(iter(change)) for change in changes] == list(config.as_dict())
     prints = {config.replace(**change).fingerprint for change in changes}
     assert len(prints | {config.fingerprint}) == len(changes) + 1
 
