@@ -144,9 +144,12 @@ def _table(rows: "list[LayerSummary]") -> Table:
     before, after = (sum(getattr(row, name) for row in rows)
                      for name in ("bytes_before", "bytes_after"))
     table.add_column("layer", "total", no_wrap=True)
+    saved = sum(row.saved_bytes for row in rows)
+    coded = (("saved by\ncoding", f"{saved:,}"),) if saved else ()
     for name, footer in (
         ("output", ""), ("form", ""), ("terms\n/weight", ""), ("zero\nvectors", ""),
-        ("bytes\nbefore", f"{before:,}"), ("bytes\nafter", f"{after:,}"), ("weight\nerror", ""),
+        ("bytes\nbefore", f"{before:,}"), ("bytes\nafter", f"{after:,}"), *coded,
+        ("weight\nerror", ""),
         ("cycles", f"{sum(row.cycles.total for row in rows):,}"),
     ):
         justify = "left" if name in ("output", "form") else "right"
@@ -154,9 +157,10 @@ def _table(rows: "list[LayerSummary]") -> Table:
     for row in rows:
         weights = (f"{row.terms_per_weight:.2f}", f"{row.zero_vectors:.1%}",
                    f"{row.bytes_before:,}") if row.form else ("–", "–", "–")
+        by_coding = [f"{row.saved_bytes:,}" if row.saved_bytes else "plain"] if saved else []
         table.add_row(row.name, _shape(row.output_shape), row.form or row.kind, *weights,
-                      f"{row.bytes_after:,}", f"{row.weight_error:.1%}" if row.form else "–",
-                      f"{row.cycles.total:,}")
+                      f"{row.bytes_after:,}", *by_coding,
+                      f"{row.weight_error:.1%}" if row.form else "–", f"{row.cycles.total:,}")
     return table
 
 

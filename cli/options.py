@@ -36,6 +36,7 @@ CONFIGURATION_HELP = {
     "reduce": "Global average pooling.",
     "move": "Laying tensors out anew, for networks that stay on chip.",
     "memory": "Transfers that a program does by itself, for networks that do not fit on chip.",
+    "entropy": "Decoding Huffman-coded steps in images; not with memory.",
 }
 
 

@@ -110,7 +110,9 @@ def list_section(section: Section, memory: Steps, config: AcceleratorConfig) -> 
     layout = section_format(section.kind, config)
     count = len(section.data) // layout.unit_bytes(config.host_bits)
     lines = ["", f"section {section.kind.name} at offset {section.offset}: {count} words from "
-                 f"{section.address}"]
+                 f"{section.address}"
+                 + (f", coded: {len(section.coded)} bytes for {len(section.data)}"
+                    if section.coded else "")]
     match section.kind:
         case SectionKind.PROGRAM:
             lines += _program(section, memory, config)

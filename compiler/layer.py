@@ -3,6 +3,7 @@
 import numpy as np
 
 from smartdeal.compiler.accumulate import cut_slices, prove_sums
+from smartdeal.compiler.coding import code_steps
 from smartdeal.compiler.errors import CompileError
 from smartdeal.compiler.image import Section, write_image
 from smartdeal.compiler.instructions import (
@@ -144,7 +145,7 @@ def _memories(
     steps = pack_steps(lowering.blocks[groups[0]:groups[1]],
                        tiling.layout.taps().ravel(), config)
     sections = [
-        Section(SectionKind.STEPS, 0, steps),
+        Section(SectionKind.STEPS, 0, steps, coded=code_steps(steps, config)),
         Section(SectionKind.CHANNELS, 0, pack_channels(parameters, channels, config)),
     ]
     if lowering.basis is not None:

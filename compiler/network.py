@@ -69,5 +69,5 @@ def compile_network(
         name=network.name, config=config, segments=builder.images(),
         instructions=tuple(tuple(i.layer for i in segment) for segment in builder.instructions),
         inputs=inputs, outputs=outputs, occupancy=occupancies(used, host),
-        layers=layer_infos(plan, builder.table_bytes, executed),
+        layers=layer_infos(plan, builder.table_bytes, executed, builder.saved_bytes),
         used_words=max(view.stop for view in views.values()), scales=scales, about=about or {})

@@ -64,13 +64,14 @@ class AcceleratorConfig:
         Depths of the requantisation table, the basis memory and the instruction memory.
     host_bits : int
         Width of the load and store streams: 32, 64, 128 or 256.
-    basis, max_pool, residual, reduce, move, memory, binary : bool
+    basis, max_pool, residual, reduce, move, memory, entropy, binary : bool
         Features. What is off is left out of the hardware, and a program that needs it is refused.
         ``basis`` is on unless said otherwise where there are three rows or more.
         ``reduce`` adds up an output map (global average pooling); ``move`` lays tensors out anew,
         for networks that stay in the activation buffer; ``memory`` lets a program load from system
-        memory and store to it while it computes. ``binary`` adds the XNOR mode of binary weights
-        and activations, eight channels to a byte (docs/binary.md); it takes eight rows or more.
+        memory and store to it while it computes; ``entropy`` decodes Huffman-coded steps in images.
+        ``binary`` adds the XNOR mode of binary weights and activations, eight channels to a byte
+        (docs/binary.md); it takes eight rows or more.
 
     Raises
     ------
@@ -97,6 +98,7 @@ class AcceleratorConfig:
     reduce: bool = True
     move: bool = True
     memory: bool = False
+    entropy: bool = False
     binary: bool = False
 
     def __post_init__(self) -> None:
@@ -110,7 +112,8 @@ class AcceleratorConfig:
         # Resolve the choices here, so that equal hardware compares and fingerprints equal.
         if self.basis is None:
             object.__setattr__(self, "basis", self.rows >= BASIS_SIZE)
-        for name in ("basis", "max_pool", "residual", "reduce", "move", "memory", "binary"):
+        for name in ("basis", "max_pool", "residual", "reduce", "move", "memory",
+                     "entropy", "binary"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} must be true or false, not {getattr(self, name)!r}")
         if self.basis and self.rows < BASIS_SIZE:
@@ -119,6 +122,9 @@ class AcceleratorConfig:
         if self.binary and self.rows < PACKED:
             raise ConfigError(f"rows must be at least {PACKED} with the feature binary, not "
                               f"{self.rows!r}: that many channels share a byte")
+        if self.binary and self.entropy:
+            raise ConfigError("entropy must be off with the feature binary: the decoder knows no "
+                              "codes of binary weights")
         if self.binary and self.exponents < 2:
             raise ConfigError("exponents must be at least 2 with the feature binary, not "
                               f"{self.exponents!r}: a bit counts 2")
@@ -137,7 +143,10 @@ class AcceleratorConfig:
                               f"{self.activation_words!r}")
 
     def _check_memory(self) -> None:
-        """Refuse sizes at which words from system memory could not be written at any time."""
+        """Refuse what does not go with memory: sizes without time to write words, and entropy."""
+        if self.entropy:
+            raise ConfigError("entropy must be false with the feature memory: LOAD takes plain "
+                              "steps only; set entropy = false, or memory = false")
         if self.chunks < 2:
             raise ConfigError(f"drain_lanes must be at most cols / 2 = {self.cols // 2} with the "
                               f"feature memory, not {self.drain_lanes!r}: words from system memory "

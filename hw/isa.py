@@ -4,12 +4,14 @@ This module is the contract between compiler, interpreter, latency model and har
 a sequence of *beats* of ``host_bits`` bits, little-endian, on the load stream:
 
     header   16 bytes   magic, version, flags, configuration fingerprint, zero
-    section  16 bytes   kind, first address, count of units, zero; then the units
+    section  16 bytes   kind, first address, count of units, coded beats; then the units
     …
     trailer  16 bytes   kind END, CRC-32 of everything before the trailer, zero, zero
 
 Headers and units are padded with zero bytes to whole beats. A *program image* (flag PROGRAM)
-replaces the program; a *data image* only holds activations.
+replaces the program; a *data image* only holds activations. With the feature ``entropy`` a section
+STEPS whose *coded beats* are not 0 has so many beats of entropy-coded steps instead of units
+(docs/entropy.md); elsewhere that number is not looked at.
 """
 
 import enum
@@ -19,11 +21,11 @@ from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.packing import Field, WordFormat
 
 __all__ = [
-    "ALIGN_BITS", "BLOCK_BYTES", "ERROR_BITS", "IMAGE_FLAG_PROGRAM", "IMAGE_MAGIC", "IMAGE_VERSION",
-    "INSTRUCTION", "INSTRUCTION_WORDS", "JUMP_INSTRUCTION", "LOAD_INSTRUCTION", "LOAD_QUEUE",
-    "MAX_ALIGN", "MIN_STEPS", "MOVE_INSTRUCTION", "WAIT_INSTRUCTION", "ErrorCode", "LayerFlag",
-    "MoveFlag", "Opcode", "SectionKind", "WaitFlag", "basis_format", "channel_format",
-    "group_channels", "section_capacity", "section_format", "step_format",
+    "ALIGN_BITS", "BLOCK_BYTES", "CODE_LIMIT", "ERROR_BITS", "IMAGE_FLAG_PROGRAM", "IMAGE_MAGIC",
+    "IMAGE_VERSION", "INSTRUCTION", "INSTRUCTION_WORDS", "JUMP_INSTRUCTION", "LOAD_INSTRUCTION",
+    "LOAD_QUEUE", "MAX_ALIGN", "MAX_PLACES", "MIN_STEPS", "MOVE_INSTRUCTION", "WAIT_INSTRUCTION",
+    "ErrorCode", "LayerFlag", "MoveFlag", "Opcode", "SectionKind", "WaitFlag", "basis_format",
+    "channel_format", "group_channels", "section_capacity", "section_format", "step_format",
 ]
 
 IMAGE_MAGIC = int.from_bytes(b"SDPI", "little")
@@ -40,6 +42,10 @@ MAX_ALIGN = (1 << ALIGN_BITS) - 1
 MIN_STEPS = 2
 #: LOAD instructions that may be unfinished; another one waits.
 LOAD_QUEUE = 8
+#: Bits of the longest codeword of entropy-coded steps.
+CODE_LIMIT = 8
+#: Codewords for places (address differences) in a section of entropy-coded steps.
+MAX_PLACES = 64
 
 
 class Opcode(enum.IntEnum):
@@ -116,6 +122,7 @@ class ErrorCode(enum.IntEnum):
     MEMORY_RANGE = 18      #: a transfer outside the program's region of system memory
     MEMORY_READ = 19       #: system memory answered a LOAD with an error
     MEMORY_WRITE = 20      #: system memory answered an EXTERNAL layer's output with an error
+    ENTROPY = 21       #: table or stream of a section of coded steps is malformed
 
 
 #: Bits of an error code.

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.crc import Crc32
+from smartdeal.hw.entropy import StepDecoder
 from smartdeal.hw.isa import (
     BLOCK_BYTES,
     ERROR_BITS,
@@ -32,7 +33,8 @@ class Loader(wiring.Component):
     A program image takes effect (``program_valid``) when its checksum was found right. After an
     error everything is swallowed until ``clear``.
 
-    Timing: one beat per cycle, but for one cycle after each header, section header and trailer.
+    Timing: one beat per cycle, but for one cycle after each header, section header and trailer, and
+    a section of coded steps (:class:`smartdeal.hw.entropy.StepDecoder`).
 
     Parameters
     ----------
@@ -56,6 +58,8 @@ class Loader(wiring.Component):
     address : Out
     write : Out(one bit per kind of LOADED_KINDS)
         The unit goes to this memory.
+    step : Out
+        A step, decoded or as it stands in its unit; only with ``config.entropy``.
     """
 
     i:             stream.Interface
@@ -68,6 +72,7 @@ class Loader(wiring.Component):
     unit:          Signal
     address:       Signal
     write:         Signal
+    step:          Signal
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
@@ -86,10 +91,17 @@ class Loader(wiring.Component):
             "unit":          Out(self.unit_bits),
             "address":       Out(32),
             "write":         Out(len(LOADED_KINDS)),
+            **({"step": Out(section_format(SectionKind.STEPS, config).bits)}
+               if config.entropy else {}),
         })
 
     def unit_of(self, kind: SectionKind) -> Value:
-        """Return the bits of ``unit`` that hold a word of a kind: units fill it from the top."""
+        """Return the bits that hold a word of a kind: units fill ``unit`` from the top."""
+        if kind is SectionKind.STEPS and self.config.entropy:
+            return self.step
+        return self._plain(kind)
+
+    def _plain(self, kind: SectionKind) -> Value:
         start = self.unit_bits - self.unit_beats[kind] * self.config.host_bits
         return self.unit[start:start + section_format(kind, self.config).bits]
 
@@ -126,6 +138,9 @@ class Loader(wiring.Component):
         is_program = Signal()
         kind       = Signal(8)
         units_left = Signal(32)
+        decoder = coded_left = None
+        if config.entropy:
+            decoder, coded_left = self._decoder(m, block, taken)
         with m.FSM(name="loader") as fsm:
             with m.State("HEADER"):
                 m.d.comb += [
@@ -165,6 +180,8 @@ class Loader(wiring.Component):
                     self.address.eq(block.words[1]),
                     units_left.eq(block.words[2]),
                 ]
+                if decoder is not None:
+                    m.d.comb += decoder.start.eq(1)
                 self._check_section(m, block, is_program, beats_left, crc_before_block)
                 self._watch_clear(m, beats_left)
 
@@ -179,6 +196,9 @@ class Loader(wiring.Component):
                         m.d.sync += beats_left.eq(first_beat)
                         m.next = "SECTION"
                 self._watch_clear(m, beats_left)
+
+            if config.entropy:
+                self._coded_states(m, decoder, coded_left, beats_left)
 
             with m.State("FAILED"):
                 m.d.comb += [self.ongoing.eq(1), self.i.ready.eq(1)]
@@ -217,8 +237,53 @@ class Loader(wiring.Component):
                     with m.Else():
                         m.d.sync += beats_left.eq(self.unit_beats[kind_] - 1)
                         m.next = "UNITS"
+                        if kind_ is SectionKind.STEPS and self.config.entropy:
+                            with m.If(block.words[3] != 0):
+                                m.d.sync += beats_left.eq(self.block_beats - 1)
+                                m.next = "CODED"
             with m.Default():
                 self._fail(m, ErrorCode.SECTION)
+
+    def _decoder(self, m, block, taken):
+        """Add the decoder; returns it and the beats left of the section of coded steps."""
+        m.submodules.decoder = decoder = StepDecoder(self.config)
+        coded_left = Signal(32)
+        m.d.comb += [
+            decoder.count.eq(block.words[2]),
+            decoder.i.payload.eq(self.i.payload),
+            decoder.exhausted.eq(coded_left == 0),
+            self.step.eq(self._plain(SectionKind.STEPS)),
+        ]
+        with m.If(decoder.start):
+            m.d.sync += coded_left.eq(block.words[3])
+        with m.Elif(taken):
+            m.d.sync += coded_left.eq(coded_left - 1)
+        return decoder, coded_left
+
+    def _coded_states(self, m, decoder, coded_left, beats_left):
+        """Let the decoder take the beats of a section of coded steps."""
+        with m.State("CODED"):
+            m.d.comb += [
+                self.ongoing.eq(1),
+                self.i.ready.eq(decoder.i.ready & (coded_left != 0)),
+                decoder.i.valid.eq(self.i.valid & (coded_left != 0)),
+                self.step.eq(decoder.step),
+            ]
+            m.d.sync += beats_left.eq(self.block_beats - 1)
+            with m.If(decoder.write):
+                m.d.comb += self.write[LOADED_KINDS.index(SectionKind.STEPS)].eq(1)
+                m.d.sync += self.address.eq(self.address + 1)
+            with m.If(decoder.done):
+                m.next = "CODED_REST"
+            with m.If(decoder.failed):
+                self._fail(m, ErrorCode.ENTROPY)
+            self._watch_clear(m, beats_left)
+        with m.State("CODED_REST"):
+            m.d.comb += [self.ongoing.eq(1), self.i.ready.eq(coded_left != 0)]
+            m.d.sync += beats_left.eq(self.block_beats - 1)
+            with m.If(coded_left == 0):
+                m.next = "SECTION"
+            self._watch_clear(m, beats_left)
 
     def _take_block(self, m, complete, beats_left, then):
         with m.If(complete):

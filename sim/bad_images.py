@@ -32,6 +32,7 @@ from smartdeal.hw.isa import (
     SectionKind,
     section_capacity,
 )
+from smartdeal.sim.bad_coding import bad_payloads, draw_steps
 from smartdeal.sim.crafted import FEATURES, pack_units
 
 __all__ = ["BadImage", "bad_images"]
@@ -48,7 +49,7 @@ def bad_images(config: AcceleratorConfig) -> list[BadImage]:
     configuration leaves something out. Clear after each.
     """
     return [*_bad_containers(config), *_bad_opcodes(config), *_bad_fields(config),
-            *_bad_addresses(config), *_bad_moves(config)]
+            *_bad_addresses(config), *_bad_moves(config), *_bad_coding(config)]
 
 
 def _program(
@@ -263,6 +264,18 @@ def _bad_addresses(config: AcceleratorConfig) -> Iterator[BadImage]:
         yield "basis entry behind", _program(
             config, {"flags": LayerFlag.BASIS, "basis_base": config.basis_entries}), \
             ErrorCode.TABLE_RANGE
+
+
+def _bad_coding(config: AcceleratorConfig) -> Iterator[BadImage]:
+    """Yield programs with a section of coded steps that is malformed."""
+    if not config.entropy:
+        return
+    count = min(60, config.weight_steps)
+    units = draw_steps(np.random.default_rng(0), config, count, 4)
+    for name, payload in bad_payloads(units, config).items():
+        section = Section(SectionKind.STEPS, 0, units, coded=payload)
+        yield f"coded steps: {name}", write_image(config, [section], program=True), \
+            ErrorCode.ENTROPY
 
 
 def _bad_moves(config: AcceleratorConfig) -> Iterator[BadImage]:

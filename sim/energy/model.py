@@ -24,6 +24,7 @@ from smartdeal.sim.energy.network_cost import CompiledLayer, LayerCost, NetworkC
 from smartdeal.sim.energy.residency import Operands, Traffic, resident_traffic
 from smartdeal.sim.energy.walk import count_image, instructions
 from smartdeal.sim.latency import Cycles, predict, predict_instructions
+from smartdeal.sim.loading import decoding_cycles
 from smartdeal.sim.memory_timing import MemoryTiming
 
 __all__ = ["CompiledLayer", "LayerCost", "NetworkCost", "Region", "cost_of_layers",
@@ -152,6 +153,8 @@ def cost_of_program(program: NetworkProgram, timing: MemoryTiming | None = None)
             traffic=Traffic(), load_cycles=0, store_cycles=0, stored_bytes=info.table_bytes,
             waits_for_stores=layer.waits_for_stores)
         costs.append(replace(_with_traffic(cost, host, config), traffic=traffic + host))
+    costs[0] = replace(costs[0], load_cycles=costs[0].load_cycles + sum(
+        decoding_cycles(image, config) for image in program.segments))
     return NetworkCost(
         name=program.name, source=str(program.about.get("source", "program file")), config=config,
         layers=tuple(costs), on_chip=not program.memory_bytes,

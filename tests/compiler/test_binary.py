@@ -157,5 +157,7 @@ def test_refusals() -> None:
         compile_network(network, CONFIG)
     with pytest.raises(ConfigError, match="rows must be at least 8"):
         AcceleratorConfig(rows=7, binary=True)
+    with pytest.raises(ConfigError, match="entropy must be off"):
+        AcceleratorConfig(binary=True, entropy=True)
     with pytest.raises(ConfigError, match="exponents must be at least 2"):
         AcceleratorConfig(exponents=1, binary=True)

@@ -62,10 +62,17 @@ def test_fingerprint_tells_every_parameter() -> None:
         {"channel_entries": 100}, {"basis_entries": 100}, {"program_words": 100},
         {"host_bits": 32}, {"basis": False}, {"max_pool": False}, {"residual": False},
         {"reduce": False}, {"move": False},
-        {"memory": True, "drain_lanes": config.cols // 2}, {"binary": True}]
+        {"memory": True, "drain_lanes": config.cols // 2}, {"entropy": True}, {"binary": True}]
     assert [next(iter(change)) for change in changes] == list(config.as_dict())
     prints = {config.replace(**change).fingerprint for change in changes}
     assert len(prints | {config.fingerprint}) == len(changes) + 1
+
+
+def test_entropy_without_memory() -> None:
+    with pytest.raises(ConfigError, match=r"^entropy must be false with the feature memory: LOAD "
+                                          r"takes plain steps only; set entropy = false, or "
+                                          r"memory = false$"):
+        AcceleratorConfig(memory=True, entropy=True)
 
 
 def test_equal_hardware_is_equal() -> None:
