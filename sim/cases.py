@@ -245,13 +245,13 @@ def _draw_requantisation(
         total = integer.sum(axis=(1, 2, 3))
         deviation = np.sqrt((integer.astype(float) ** 2).sum(axis=(1, 2, 3)) + 1)
     m = len(total)
-    spread = deviation * spread
+    usual = deviation * spread
     multiplier = rng.integers(1, REQUANTISE.max_multiplier + 1, m)
-    shift = np.clip(np.rint(np.log2(spread * multiplier / _TARGET)), 1, REQUANTISE.max_shift)
+    shift = np.clip(np.rint(np.log2(usual * multiplier / _TARGET)), 1, REQUANTISE.max_shift)
     residual_multiplier = rng.integers(1, REQUANTISE.max_multiplier + 1, m)
     residual_shift = np.clip(shift - np.rint(np.log2(residual_multiplier)), 0,
                              REQUANTISE.max_residual_shift)
-    bias = total * zero_point + np.rint(rng.normal(0, 0.5, m) * spread).astype(np.int64)
+    bias = total * zero_point + np.rint(rng.normal(0, 0.5, m) * usual).astype(np.int64)
     return Requantisation(bias, multiplier, residual_multiplier,
                           shift.astype(np.int64), residual_shift.astype(np.int64))
 

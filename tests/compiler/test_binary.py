@@ -64,7 +64,7 @@ def layer_of(weights: np.ndarray, shape: tuple[int, int, int], bias: int = 0, *,
     ones = np.ones(m, np.int64)
     return IntegerLayer(
         name="binary", kind="conv", weights=TermWeights(sign, sign * 0, np.ones(m)),
-        kernel=(kh, kw), stride=1, padding=(padding,) * 4, input_shape=shape,
+        kernel=(kh, kw), stride=1, padding=(padding, padding, padding, padding), input_shape=shape,
         output_shape=(m, shape[1] + 2 * padding - kh + 1, shape[2] + 2 * padding - kw + 1),
         requantisation=Requantisation(ones * bias, ones, ones * 0, ones * 0, ones * 0),
         input_zero_point=pad, output_zero_point=-1 if output else 0, binary_input=True,
