@@ -53,7 +53,7 @@ def main() -> int:
             rng = np.random.default_rng(1)
             works = [LayerWork(layer, *draw_operands(rng, layer)) for layer in (one_term, binary)]
             for report in simulate_layers(works, config):
-                exact exact &= report.bit_exact and report.cycle_exact= report.bit_exact and bool(report.cycle_exact)
+                exact &= report.bit_exact and bool(report.cycle_exact)
                 print(f"RTL: {report.measured}, bytes wrong {report.bytes_wrong}")
     return 0 if exact else 1
 
