@@ -60,6 +60,7 @@ class Memories:
         self.activations = np.zeros(config.activation_bytes, np.int8)
         self._program = np.zeros(config.program_words, np.uint32)
         self._coefficients = np.zeros((config.weight_steps, config.rows), np.int32)
+        self._codes = np.zeros((config.weight_steps, config.rows), np.uint8)
         self._step = {name: np.zeros(config.weight_steps, np.int64)
                       for name in ("lane", "word", "next_last")}
         self._channels = _empty(SectionKind.CHANNELS, config)
@@ -165,7 +166,9 @@ class Memories:
         if kind == SectionKind.PROGRAM:
             self._program[words] = values["word"]
         elif kind == SectionKind.STEPS:
-            self._coefficients[words] = config.coefficient.decode(values.pop("coefficients"))
+            codes = values.pop("coefficients")
+            self._coefficients[words] = config.coefficient.decode(codes)
+            self._codes[words] = codes
             for name, column in values.items():
                 self._step[name][words] = column
         else:

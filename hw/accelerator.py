@@ -131,6 +131,8 @@ class Accelerator(wiring.Component):
             self._memory(m, fetch, control, issue, readout, reader)
         if config.max_pool:
             m.d.comb += array.maximum.eq((control.instruction.flags & LayerFlag.MAX_POOL) != 0)
+        if config.binary:
+            m.d.comb += array.binary.eq(issue.binary)
         return m
 
     def _plan(self, m, instruction, issue, sequence, readout):
@@ -157,6 +159,14 @@ class Accelerator(wiring.Component):
             readout.residual_mode.eq(residual),
             readout.reduce_mode.eq(reduce),
         ]
+        if self.config.binary:
+            pack = (flags & LayerFlag.PACK) != 0
+            m.d.comb += [
+                issue.plan.binary.eq((flags & LayerFlag.BINARY) != 0),
+                issue.plan.pack.eq(pack),
+                sequence.plan.pack.eq(pack),
+                readout.pack_mode.eq(pack),
+            ]
 
     def _mover(self, m, control, issue, buffer, readout):
         """Connect the mover; it works while no layer runs."""

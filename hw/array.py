@@ -34,6 +34,9 @@ class ProcessingArray(wiring.Component):
     maximum : In(1)
         Maximum mode, which only row 0 has: pooling takes a step per channel, so that more rows
         would not be faster. Only with ``config.max_pool``.
+    binary : In(1)
+        Coefficients are eight binary weights each. Only with ``config.binary``, which makes
+        ``coefficients`` plain words of ``config.code_bits``.
     read : In(1)
     read_row : In(row index)
     read_chunk : In(chunk index)
@@ -50,19 +53,21 @@ class ProcessingArray(wiring.Component):
     read_chunk:   Signal
     lanes:        data.View
     maximum:      Signal
+    binary:       Signal
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
+        code = config.code_bits if config.binary else coefficient_layout(config.coefficient)
         super().__init__({
             "vector":       In(data.ArrayLayout(signed(ACT_BITS), config.cols)),
-            "coefficients": In(data.ArrayLayout(coefficient_layout(config.coefficient),
-                                                config.rows)),
+            "coefficients": In(data.ArrayLayout(code, config.rows)),
             "last":         In(1),
             "read":         In(1),
             "read_row":     In(range(config.rows)),
             "read_chunk":   In(bits_for(config.chunks - 1)),
             "lanes":        Out(data.ArrayLayout(signed(config.acc_bits), config.drain_lanes)),
             **({"maximum": In(1)} if config.max_pool else {}),
+            **({"binary": In(1)} if config.binary else {}),
         })
 
     def elaborate(self, platform):
@@ -76,13 +81,19 @@ class ProcessingArray(wiring.Component):
         for row in range(config.rows):
             m.submodules[f"row_{row}"] = pe_row = ProcessingRow(
                 cols=config.cols, fmt=config.coefficient, acc_bits=config.acc_bits,
-                max_pool=config.max_pool and row == 0)
+                max_pool=config.max_pool and row == 0, binary=config.binary)
             rows.append(pe_row)
             m.d.comb += [
                 pe_row.vector.eq(self.vector),
                 pe_row.coefficient.eq(self.coefficients[row]),
                 pe_row.last.eq(self.last),
             ]
+            if config.binary:
+                m.d.comb += [pe_row.binary.eq(self.binary),
+                             pe_row.weights.eq(self.coefficients[row])]
+                with m.If(self.binary):  # a dot product of ±1 is twice what the PE counts
+                    m.d.comb += pe_row.coefficient.eq(coefficient_layout(
+                        config.coefficient).const({"valid": 1, "sign": 0, "exponent": 1}))
             if pe_row.max_pool:
                 m.d.comb += pe_row.maximum.eq(self.maximum)
         for col in range(config.cols):

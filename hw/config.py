@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
-from smartdeal.golden.formats import ACT_BITS, BASIS_SIZE, CoefficientFormat
+from smartdeal.golden.formats import ACT_BITS, BASIS_SIZE, PACKED, CoefficientFormat
 
 __all__ = ["DRAIN_TARGET_CYCLES", "AcceleratorConfig", "ConfigError"]
 
@@ -67,12 +67,14 @@ class AcceleratorConfig:
         Depths of the requantisation table, the basis memory and the instruction memory.
     host_bits : int
         Width of the load and store streams: 32, 64, 128 or 256.
-    basis, max_pool, residual, reduce, move, memory, entropy : bool
+    basis, max_pool, residual, reduce, move, memory, entropy, binary : bool
         Features. What is off is left out of the hardware, and a program that needs it is refused.
         ``basis`` is on unless said otherwise where there are three rows or more.
         ``reduce`` adds up an output map (global average pooling); ``move`` lays tensors out anew,
         for networks that stay in the activation buffer; ``memory`` lets a program load from system
         memory and store to it while it computes; ``entropy`` decodes Huffman-coded steps in images.
+        ``binary`` adds the XNOR mode of binary weights and activations, eight channels to a byte
+        (docs/binary.md); it takes eight rows or more.
     field_bits : int
         Longest address, distance or count that an instruction may hold; 32 leaves the format's own
         widths. The control logic and the pipelines of addresses are as wide as this says.
@@ -111,6 +113,7 @@ class AcceleratorConfig:
     move: bool = True
     memory: bool = False
     entropy: bool = False
+    binary: bool = False
     field_bits: int = 32
     counter_bits: int = 48
     checksum_bits: int = 0
@@ -128,12 +131,21 @@ class AcceleratorConfig:
         if self.basis is None:
             object.__setattr__(self, "basis", self.rows >= BASIS_SIZE)
         for name in ("basis", "max_pool", "residual", "reduce", "move", "memory",
-                     "entropy", "memory_delays"):
+                     "entropy", "binary", "memory_delays"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} must be true or false, not {getattr(self, name)!r}")
         if self.basis and self.rows < BASIS_SIZE:
             raise ConfigError(f"rows must be at least {BASIS_SIZE} with the basis stage, not "
                               f"{self.rows!r}; set basis = false")
+        if self.binary and self.rows < PACKED:
+            raise ConfigError(f"rows must be at least {PACKED} with the feature binary, not "
+                              f"{self.rows!r}: that many channels share a byte")
+        if self.binary and self.entropy:
+            raise ConfigError("entropy must be off with the feature binary: the decoder knows no "
+                              "codes of binary weights")
+        if self.binary and self.exponents < 2:
+            raise ConfigError("exponents must be at least 2 with the feature binary, not "
+                              f"{self.exponents!r}: a bit counts 2")
         if self.drain_lanes == 0:
             object.__setattr__(self, "drain_lanes", self._chosen_lanes())
         if self.activation_words == 0:
@@ -194,6 +206,11 @@ class AcceleratorConfig:
     def coefficient(self) -> CoefficientFormat:
         """Number format of one coefficient."""
         return CoefficientFormat(self.exponents)
+
+    @property
+    def code_bits(self) -> int:
+        """Bits of one row's coefficient in a step: with ``binary`` also eight binary weights."""
+        return max(self.coefficient.bits, PACKED) if self.binary else self.coefficient.bits
 
     @property
     def chunks(self) -> int:

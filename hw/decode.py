@@ -4,6 +4,7 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from smartdeal.golden.formats import PACKED
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import (
     INSTRUCTION,
@@ -66,6 +67,8 @@ class InstructionCheck(wiring.Component):
             LayerFlag.RESIDUAL: config.residual,
             LayerFlag.REDUCE:   config.reduce,
             LayerFlag.EXTERNAL: config.memory,
+            LayerFlag.BINARY:   config.binary,
+            LayerFlag.PACK:     config.binary,
         }.items() if not there)
         with m.Switch(self.instruction.opcode):
             with m.Case(Opcode.LAYER):
@@ -91,11 +94,24 @@ class InstructionCheck(wiring.Component):
             | _both(flags, LayerFlag.MAX_POOL, LayerFlag.BASIS)
             | _both(flags, LayerFlag.REDUCE, LayerFlag.RESIDUAL)
             | _both(flags, LayerFlag.REDUCE, LayerFlag.EXTERNAL)
+            | self._binary_wrong(i)
             | (i.slices == 0) | (i.slices > self.config.max_slices)
             | (i.tiles == 0) | (i.channels == 0) | (i.pitch == 0)
             | (i.width > i.pitch) | (i.column_step >= i.pitch) | (i.start_column >= i.pitch)
             | (i.residual_lane >= self.config.cols)
             | (external & self._within_beat(i.output_base))
+        )
+
+    def _binary_wrong(self, i):
+        """Return whether BINARY or PACK stands beside a mode that it excludes."""
+        if not self.config.binary:
+            return Const(0)  # the missing feature is told
+        other = LayerFlag.MAX_POOL | LayerFlag.BASIS
+        pack  = (i.flags & LayerFlag.PACK) != 0
+        return (
+            (((i.flags & LayerFlag.BINARY) != 0) & ((i.flags & other) != 0))
+            | (pack & ((i.flags & (other | LayerFlag.REDUCE | LayerFlag.EXTERNAL)) != 0))
+            | (pack & (i.channels % PACKED != 0))
         )
 
     def _move_wrong(self):

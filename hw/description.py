@@ -138,7 +138,7 @@ def describe(
             "processing_elements": config.rows * config.cols,
             "filters_per_group": config.filters_per_group,
             "cycles_per_row_read_out": config.chunks,
-            "coefficient_bits": config.coefficient.bits,
+            "coefficient_bits": config.code_bits,
             "activation_bytes": config.activation_bytes,
         },
         "ports": [*_CLOCK, *ports],

@@ -17,7 +17,7 @@ STEPS whose *coded beats* are not 0 has so many beats of entropy-coded steps ins
 import enum
 from collections.abc import Mapping
 
-from smartdeal.golden.formats import BASIS_BITS, BASIS_SIZE, REQUANTISE
+from smartdeal.golden.formats import BASIS_BITS, BASIS_SIZE, PACKED, REQUANTISE
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.packing import Field, WordFormat
 
@@ -72,6 +72,8 @@ class LayerFlag(enum.IntFlag):
     RESIDUAL = 4  #: add the residual operand
     REDUCE = 8    #: add up all valid positions; one output byte per channel
     EXTERNAL = 16  #: output words go to system memory; feature ``memory``
+    BINARY = 32   #: a byte is eight channels of ±1, a coefficient their eight weights
+    PACK = 64     #: output is the sign of the sum, eight channels to a byte; feature ``binary``
 
 
 class MoveFlag(enum.IntFlag):
@@ -237,6 +239,8 @@ def group_channels(flags: LayerFlag, config: AcceleratorConfig) -> int:
     """Return F, the output channels that the array computes at once in a layer of these modes."""
     if LayerFlag.MAX_POOL in flags:
         return 1
+    if LayerFlag.PACK in flags:
+        return config.rows // PACKED * PACKED
     return config.filters_per_group if LayerFlag.BASIS in flags else config.rows
 
 
@@ -247,7 +251,7 @@ def step_format(config: AcceleratorConfig) -> WordFormat:
     ``next_last`` announces that the following step is the last of its unit of work.
     """
     return WordFormat("step", (
-        Field("coefficients", config.coefficient.bits, count=config.rows),
+        Field("coefficients", config.code_bits, count=config.rows),
         Field("lane", (config.cols - 1).bit_length()),
         Field("word", (config.activation_words - 1).bit_length()),
         Field("next_last", 1),

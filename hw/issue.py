@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from smartdeal.hw.activation import ActivationBuffer
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.delay import Delay
-from smartdeal.hw.isa import step_format
+from smartdeal.hw.isa import LayerFlag, group_channels, step_format
 from smartdeal.hw.layouts import layout_of
 from smartdeal.hw.readout_control import unit_layout
 from smartdeal.hw.table import TableInterface, TablePort
@@ -22,6 +22,8 @@ def issue_layout(config: AcceleratorConfig) -> data.StructLayout:
         "basis":         1,
         "max_pool":      1,
         "external":      1,
+        "binary":        1,
+        "pack":          1,
         "slices":        8,
         "tiles":         config.count_bits,
         "channels":      config.count_bits,
@@ -62,6 +64,8 @@ class StepIssue(wiring.Component):
         A unit's last step is taken in this cycle.
     read_word, read_lane : Out
         To the activation buffer.
+    binary : Out(1)
+        ``coefficients`` are binary weights; only with ``config.binary``.
     coefficients, last : Out
         To the array, in the cycle in which the vector arrives there.
     step_error, activation_error : Out(1)
@@ -103,6 +107,7 @@ class StepIssue(wiring.Component):
     room:             Signal
     reserve:          Signal
     waiting_memory:   Signal
+    binary:           Signal
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
@@ -130,6 +135,7 @@ class StepIssue(wiring.Component):
             "last":             Out(1),
             "step_error":       Out(1),
             "activation_error": Out(1),
+            **({"binary": Out(1)} if config.binary else {}),
             "taken":            Out(1),
             "waiting":          Out(1),
             **({"room": In(1), "reserve": Out(1), "waiting_memory": Out(1)}
@@ -174,9 +180,11 @@ class StepIssue(wiring.Component):
                 self.waiting_memory.eq(no_room),
                 self.reserve.eq(self.unit_valid & last_slice & plan.external),
             ]
+        rows = config.rows
+        if config.binary:
+            rows = Mux(plan.pack, group_channels(LayerFlag.PACK, config), rows)
         m.d.comb += [
-            capacity.eq(Mux(plan.max_pool, 1, Mux(plan.basis, config.filters_per_group,
-                                                  config.rows))),
+            capacity.eq(Mux(plan.max_pool, 1, Mux(plan.basis, config.filters_per_group, rows))),
             last_tile.eq(tile == plan.tiles - 1),
             last_slice.eq(slice_ == plan.slices - 1),
             last_group.eq(remaining <= capacity),
@@ -252,11 +260,16 @@ class StepIssue(wiring.Component):
 
     def _coefficients(self, m, step):
         """Take coefficients along beside the vector; without a step none is valid."""
-        layout = data.StructLayout({"coefficients": self.coefficients.shape(), "last": 1})
+        layout = data.StructLayout({"coefficients": self.coefficients.shape(), "last": 1,
+                                    **({"binary": 1} if self.config.binary else {})})
         m.submodules.coefficient_delay = line = Delay(
             layout, 1 + ActivationBuffer.READ_LATENCY, memory=self.config.memory_delays)
         with m.If(self.taken):
             m.d.comb += line.i.coefficients.eq(step.coefficients)
+            if self.config.binary:
+                m.d.comb += line.i.binary.eq(self.plan.binary)
+        if self.config.binary:
+            m.d.comb += self.binary.eq(line.o.binary)
         m.d.comb += [
             # A program that is stopped leaves partial sums; `last` clears them.
             line.i.last.eq(self.unit_valid | self.cancel),

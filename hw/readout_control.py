@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
-from smartdeal.golden.formats import BASIS_SIZE
+from smartdeal.golden.formats import BASIS_SIZE, PACKED
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.position import PositionTracker, stream_layout
 
@@ -18,6 +18,7 @@ def plan_layout(config: AcceleratorConfig) -> data.StructLayout:
         "basis":           1,
         "residual":        1,
         "reduce":          1,
+        "pack":            1,
         "stream":          stream_layout(bits),
         "output_base":     bits,
         "output_stride":   bits,
@@ -61,6 +62,7 @@ def command_layout(config: AcceleratorConfig) -> data.StructLayout:
         "in_image":    config.drain_lanes,
         "channel":     config.address_bits,
         "store_word":  config.address_bits,
+        **({"whole": 1} if config.binary else {}),  # with PACK: the last channel of a byte
     })
 
 
@@ -156,7 +158,11 @@ class ReadOutControl(wiring.Component):
                 channel.eq(0), first_row.eq(0), chunk.eq(0), basis_row.eq(0),
             ]
 
-        self._addresses(m, unit, channel_done, group_done)
+        whole = Const(1)  # the channel's place in the activation buffer is not shared by the next
+        if config.binary:
+            whole = ~plan.pack | (channel[:3] == PACKED - 1)
+            m.d.comb += command.whole.eq(whole)
+        self._addresses(m, unit, channel_done, group_done, whole)
         self._indices(m, channel, emit, unit)
 
         m.submodules.tracker = tracker = PositionTracker(lanes=config.drain_lanes,
@@ -190,7 +196,7 @@ class ReadOutControl(wiring.Component):
         ]
         return m
 
-    def _addresses(self, m, unit, channel_done, group_done):
+    def _addresses(self, m, unit, channel_done, group_done, whole):
         """Channel, store and residual addresses: one step per channel, from the group's start."""
         config, plan, command = self.config, self.plan, self.command
         places = (  # name, first value of the layer, step per channel
@@ -204,6 +210,8 @@ class ReadOutControl(wiring.Component):
             following = Signal(config.address_bits, name=f"{name}_following")
             group     = Signal(config.address_bits, name=f"{name}_group")
             restart   = Signal(config.address_bits, name=f"{name}_restart")
+            if name == "store" and config.binary:
+                step = Mux(whole, step, 0)
             m.d.comb += [
                 following.eq(here + step),
                 restart.eq(Mux(group_done, following, group)),

@@ -20,6 +20,7 @@ from smartdeal.compiler.instructions import (
     move_words,
     program_section,
 )
+from smartdeal.golden.formats import PACKED
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import (
     INSTRUCTION_WORDS,
@@ -189,7 +190,6 @@ def _bad_fields(config: AcceleratorConfig) -> Iterator[BadImage]:
         "reserved_0": {"reserved_0": 1},
         "reserved_1": {"reserved_1": 1 << 15},
         "reserved_2": {"reserved_2": 1 << 31},
-        "unknown flag": {"flags": 0x20},
         "unknown flag 7": {"flags": 0x80},
         "MAX_POOL with BASIS": {"flags": LayerFlag.MAX_POOL | LayerFlag.BASIS},
         "REDUCE with RESIDUAL": {"flags": LayerFlag.REDUCE | LayerFlag.RESIDUAL},
@@ -206,11 +206,22 @@ def _bad_fields(config: AcceleratorConfig) -> Iterator[BadImage]:
     if config.field_bits < 32:
         wrong |= {f"wide {name}": {name: 1 << config.field_bits}
                   for name in ("end", "input_base", "channel_base", "output_stride")}
+    if config.binary:
+        pack = {"channels": PACKED, "output_base": 0}
+        wrong |= {
+            **{f"BINARY with {flag.name}": {"flags": LayerFlag.BINARY | flag}
+               for flag in (LayerFlag.MAX_POOL, LayerFlag.BASIS)},
+            **{f"PACK with {flag.name}": {"flags": LayerFlag.PACK | flag, **pack}
+               for flag in (LayerFlag.MAX_POOL, LayerFlag.BASIS, LayerFlag.REDUCE,
+                            LayerFlag.EXTERNAL)},
+            "half a byte of channels": {**pack, "flags": LayerFlag.PACK, "channels": 12},
+        }
     for name, fields in wrong.items():
         yield f"field: {name}", _program(config, fields), ErrorCode.FIELD
     for flag, feature in FEATURES.items():
         if not getattr(config, feature):
-            yield f"feature {feature}", _program(config, {"flags": flag}), ErrorCode.FEATURE
+            yield (f"feature {feature}, {flag.name}", _program(config, {"flags": flag}),
+                   ErrorCode.FEATURE)
 
 
 def _bad_addresses(config: AcceleratorConfig) -> Iterator[BadImage]:

@@ -59,7 +59,7 @@ class Observation:
         self.config = config
         self.events = dict.fromkeys(Events().as_dict(), 0)
         self.bank_writes = 0
-        self._valid = sum(1 << row * config.coefficient.bits for row in range(config.rows))
+        self._valid = sum(1 << row * config.code_bits for row in range(config.rows))
         self._loads = 1 << LOADED_KINDS.index(SectionKind.ACTIVATIONS)
         self._fetched = 0
 

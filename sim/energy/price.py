@@ -85,7 +85,7 @@ def price(
         "control": (e.instruction_words + e.program_loads)
         * wide_sram_pj(32, config.program_words, t)
         + register_pj(cycles * CONTROL_BITS + e.steps * _COEFFICIENT_STAGES
-                      * config.rows * config.coefficient.bits
+                      * config.rows * config.code_bits
                       + vectors * _VECTOR_STAGES * config.cols * ACT_BITS, t),
     }
 

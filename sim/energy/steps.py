@@ -52,7 +52,7 @@ def _layout(config: AcceleratorConfig) -> tuple[int, int, NDArray[np.uint8], int
     """Return bytes of a unit and of its coefficients, the mask of valid bits, the flag's bit."""
     layout = step_format(config)
     unit = layout.unit_bytes(config.host_bits)
-    size = config.coefficient.bits
+    size = config.code_bits
     used = -(-config.rows * size // 8)
     bits = np.zeros(used * 8, np.uint8)
     bits[:config.rows * size:size] = 1  # a coefficient's bit 0 is `valid`

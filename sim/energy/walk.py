@@ -164,6 +164,9 @@ def layer_events(
         If the weight buffer does not hold its units of work.
     """
     flags = LayerFlag(fields["flags"])
+    if flags & (LayerFlag.BINARY | LayerFlag.PACK):
+        raise ValueError("Layers must have 8-bit activations for the energy model, which has no "
+                         "price for binary ones yet")
     slices, tiles, channels = fields["slices"], fields["tiles"], fields["channels"]
     groups = -(-channels // group_channels(flags, config))
     start = fields["steps_base"]

@@ -52,8 +52,8 @@ FORMAT_ERRORS: list[tuple[Any, str]] = [
     (lambda d: b"GIF8" + d[4:], r"not a program file: it must start with b'SDPF', not b'GIF8'"),
     (lambda d: b"", r"not a program file: it must start with b'SDPF', not b''"),
     (lambda d: d[:10], r"cut short: the header has 16 bytes, the file 10; compile the layer again"),
-    (lambda d: d[:4] + b"\3" + d[5:],
-     r"program file version must be 2, not 3; compile the layer again"),
+    (lambda d: d[:4] + b"\4" + d[5:],
+     r"program file version must be 3, not 4; compile the layer again"),
     (lambda d: d[:-1], r"damaged or cut short: checksum must be 0x[0-9a-f]{8}, not "
                        r"0x[0-9a-f]{8}; compile the layer again"),
     (lambda d: d[:99] + bytes([d[99] ^ 1]) + d[100:],

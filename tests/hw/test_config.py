@@ -70,8 +70,8 @@ def test_fingerprint_tells_every_parameter() -> None:
         {"channel_entries": 100}, {"basis_entries": 100}, {"program_words": 100},
         {"host_bits": 32}, {"basis": False}, {"max_pool": False}, {"residual": False},
         {"reduce": False}, {"move": False},
-        {"memory": True, "drain_lanes": config.cols // 2}, {"entropy": True}, {"field_bits": 20},
-        {"counter_bits": 47}, {"checksum_bits": 8}, {"memory_delays": True}]
+        {"memory": True, "drain_lanes": config.cols // 2}, {"entropy": True}, {"binary": True},
+        {"field_bits": 20}, {"counter_bits": 47}, {"checksum_bits": 8}, {"memory_delays": True}]
     assert [next(iter(change)) for change in changes] == list(config.as_dict())
     prints = {config.replace(**change).fingerprint for change in changes}
     assert len(prints | {config.fingerprint}) == len(changes) + 1

@@ -36,6 +36,33 @@ def test_shift_and_add(simulate, exponents, acc_bits):
     simulate(dut, bench)
 
 
+def test_binary(simulate):
+    """Twice what is counted is the dot product of two vectors of eight ±1."""
+    dut = ProcessingElement(fmt=CoefficientFormat(8), acc_bits=24, max_pool=False, binary=True)
+    rng = random.Random(3)
+
+    async def bench(ctx):
+        total = 0
+        for number in range(400):
+            operand, weights, last = rng.randrange(256), rng.randrange(256), rng.random() < 0.1
+            if number < 2:  # all equal, none equal
+                operand, weights = 0xFF, 0xFF * (1 - number)
+            binary = rng.random() < 0.7
+            ctx.set(dut.operand, operand - 256 * (operand > 127))
+            ctx.set(dut.weights, weights)
+            ctx.set(dut.binary, binary)
+            ctx.set(dut.coefficient, {"valid": binary, "sign": 0, "exponent": 1})
+            ctx.set(dut.last, last)
+            await ctx.tick()
+            dot = sum(1 if operand >> bit & 1 == weights >> bit & 1 else -1 for bit in range(8))
+            total += dot * binary
+            if last:
+                assert ctx.get(dut.result) == total
+                total = 0
+
+    simulate(dut, bench)
+
+
 def test_maximum(simulate):
     dut = ProcessingElement(fmt=CoefficientFormat(8), acc_bits=24, max_pool=True)
     rng = random.Random(2)

@@ -35,6 +35,8 @@ CONFIGS = [
     AcceleratorConfig(rows=4, cols=3, activation_words=512, weight_steps=600, channel_entries=64,
                       basis_entries=64, program_words=64, host_bits=32, field_bits=11,
                       counter_bits=24, checksum_bits=8, memory_delays=True),
+    AcceleratorConfig(rows=20, cols=6, drain_lanes=3, activation_words=300, weight_steps=300,
+                      channel_entries=40, binary=True),
 ]
 NAMES = [f"{config.rows}x{config.cols}" for config in CONFIGS]
 CASES_PER_RUN, ARRAYS, MAX_STEPS = 4, 6, 4000
