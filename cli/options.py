@@ -37,6 +37,7 @@ CONFIGURATION_HELP = {
     "move": "Laying tensors out anew, for networks that stay on chip.",
     "memory": "Transfers that a program does by itself, for networks that do not fit on chip.",
     "entropy": "Decoding Huffman-coded steps in images; not with memory.",
+    "binary": "XNOR mode for binary weights and activations.",
     "field_bits": "Bits of the longest number in an instruction, 8…32; narrower is smaller.",
     "counter_bits": "Bits of the counters of cycles, 24…48.",
     "checksum_bits": "Bits of an image checked per cycle; 0 means all of a beat.",
