@@ -48,14 +48,14 @@ class Drawn:
         stored = b"".join(words[i:i + cols].ljust(unit, b"\0") for i in range(0, len(words), cols))
         self.want[TARGET:TARGET + len(stored)] = stored
 
-    async def run(self, ctx):
+    async def run(self, ctx, dma_error=DmaError.NONE):
         """Load, run, read the activation buffer back; compare all of system memory."""
         await self.host.load(ctx, IMAGE, len(self.program.image))
         await self.host.prepare(ctx, BASE, len(self.program.region))
         assert await self.host.run(ctx) == Status.DONE | Status.PROGRAM
         self.counted = await self.host.counters(ctx)
         await self.host.store(ctx, TARGET, 0, 64)
-        assert await self.host.read(ctx, DmaRegister.DMA_ERROR) == DmaError.NONE
+        assert await self.host.read(ctx, DmaRegister.DMA_ERROR) == dma_error
         assert self.memory.bytes == self.want
         assert self.memory.bytes[:TARGET] == bytes([CANARY]) * TARGET
 
@@ -114,11 +114,11 @@ async def failed_run(ctx, drawn, disturb):
     return error
 
 
-async def good_run(ctx, drawn):
+async def good_run(ctx, drawn, dma_error=DmaError.NONE):
     """Put the region back as it was, and run the program once more."""
     region = drawn.program.region
     drawn.memory.bytes[BASE:BASE + len(region)] = region
-    await drawn.run(ctx)
+    await drawn.run(ctx, dma_error)
 
 
 @pytest.mark.slow
@@ -213,20 +213,55 @@ def test_bus_is_the_programs(simulate):
 
         assert await failed_run(ctx, drawn, disturb) == ErrorCode.BUSY  # that of the second start
         await good_run(ctx, drawn)
-        # A start is refused while the host's transfer goes on, or on a region that cannot be.
+
+    simulate(drawn.dut, bench, background=drawn.memory.benches, cycles=200_000)
+
+
+def test_refused_start_is_no_success(simulate):
+    """After a good run a start that is refused leaves an error, and disturbs no later run."""
+    drawn = Drawn(606, pausing(606, 0.1))
+    host, size = drawn.host, len(drawn.program.region)
+
+    async def refused(ctx, error, dma_error):
+        assert await host.read(ctx, Register.STATUS) & Status.DONE
+        await host.write(ctx, Register.CONTROL, Control.START)
+        status = await host.read(ctx, Register.STATUS)
+        assert status & (Status.BUSY | Status.DONE | Status.ERROR) == Status.ERROR
+        assert status & Status.PROGRAM or status & Status.LOADING
+        assert await host.read(ctx, Register.ERROR) == error
+        assert await host.read(ctx, DmaRegister.DMA_ERROR) == dma_error
+        await host.idle(ctx)
+
+    async def load(ctx):
         await host.write(ctx, DmaRegister.LOAD_ADDRESS, IMAGE)
         await host.write(ctx, DmaRegister.LOAD_BYTES, len(drawn.program.image))
-        await host.write(ctx, Register.CONTROL, Control.START)
-        assert await host.read(ctx, DmaRegister.DMA_ERROR) == DmaError.BUSY
-        await host.idle(ctx)
-        await host.write(ctx, Register.CONTROL, Control.CLEAR)
-        for base in (BASE + 1, 0xFFFF_F000):
-            await host.prepare(ctx, base, 1 << 20)
-            await host.write(ctx, Register.CONTROL, Control.START)
-            assert await host.read(ctx, DmaRegister.DMA_ERROR) == DmaError.ADDRESS
-            assert not await host.read(ctx, Register.STATUS) & Status.BUSY
-            await host.write(ctx, Register.CONTROL, Control.CLEAR)
-        await good_run(ctx, drawn)
+
+    async def store(ctx):
+        await host.write(ctx, Register.READ_COUNT, 64)  # once more to TARGET
+
+    async def misplaced(ctx):
+        await host.prepare(ctx, BASE + 1, size)
+
+    async def too_long(ctx):
+        await host.prepare(ctx, 0xFFFF_F000, 1 << 20)
+
+    causes = [(load, ErrorCode.BUSY, DmaError.BUSY), (store, ErrorCode.BUSY, DmaError.BUSY),
+              (misplaced, ErrorCode.MEMORY_RANGE, DmaError.ADDRESS),
+              (too_long, ErrorCode.MEMORY_RANGE, DmaError.ADDRESS)]
+
+    async def bench(ctx):
+        await host.write(ctx, Register.INTERRUPT, 1)
+        await drawn.run(ctx)
+        for number, (cause, error, dma_error) in enumerate(causes):
+            await cause(ctx)
+            await refused(ctx, error, dma_error)
+            assert ctx.get(drawn.dut.interrupt)  # for the error
+            if number % 2:  # the next start does not depend on it
+                await host.write(ctx, Register.CONTROL, Control.CLEAR)
+                assert not ctx.get(drawn.dut.interrupt)
+                dma_error = DmaError.NONE
+            await good_run(ctx, drawn, dma_error)
+            assert await host.read(ctx, Register.ERROR) == ErrorCode.NONE
 
     simulate(drawn.dut, bench, background=drawn.memory.benches, cycles=200_000)
 
