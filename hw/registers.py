@@ -129,7 +129,7 @@ _DMA_ACCESS = {
     DmaRegister.STORE_ADDRESS: ("rw", "system memory address for READ_COUNT's words [31:0]"),
     DmaRegister.STORE_ADDRESS_HIGH: ("rw", "system memory address for READ_COUNT's words [63:32]"),
     DmaRegister.DMA_STATUS: ("r", "loading [0], storing [1], load done [2], store done [3]"),
-    DmaRegister.DMA_ERROR: ("r", "error code of the last transfer or start that failed or was refused"),
+    DmaRegister.DMA_ERROR: ("r", "error code of the last failed transfer or refused start"),
     DmaRegister.DMA_INTERRUPT: ("rw", "interrupt enable for the end of a transfer [0]"),
     DmaRegister.MEMORY_BASE: ("rw", "program's region of system memory, first byte [31:0]"),
     DmaRegister.MEMORY_BASE_HIGH: ("rw", "program's region of system memory, first byte [63:32]"),
