@@ -194,3 +194,28 @@ def test_what_passes_is_right(seed: int, monkeypatch: pytest.MonkeyPatch) -> Non
         except ProgramError as error:
             raise AssertionError(f"{what}: {error}") from error
     assert passed < total / 2, (passed, total)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_passes_with_other_constants_is_right(
+    seed: int, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same for single bits of steps, tables and padding in system memory."""
+    case = compiled(seed, monkeypatch)
+    rng = np.random.default_rng(seed)
+    image = rng.integers(-128, 128, case.network.nodes[0].layer.input_shape).astype(np.int8)
+    refused = 0
+    for place in rng.integers(0, 8 * len(case.program.memory), 80).tolist():
+        memory = bytearray(case.program.memory)
+        memory[place // 8] ^= 1 << place % 8
+        changed = replace(case.program, memory=bytes(memory))
+        try:
+            prove_external(changed, case.stages, case.claims)
+        except CompileError:
+            refused += 1
+            continue
+        try:
+            assert right(case, changed, image), f"bit {place}"
+        except ProgramError as error:
+            raise AssertionError(f"bit {place}: {error}") from error
+    assert refused > 8
