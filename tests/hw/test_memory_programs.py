@@ -21,10 +21,11 @@ IMAGE, BASE, TARGET, SIZE = 0x40000, 0x8000, 0x100, 0x60000
 class Drawn:
     """A drawn system and program, what it must leave behind, and where everything lies."""
 
-    def __init__(self, seed, memory):
+    def __init__(self, seed, memory, host_bits=None):
         rng = np.random.default_rng(seed)
-        host_bits = int(rng.choice([32, 64]))
-        cols = int(rng.choice([cols for cols in (5, 6, 8, 9, 10, 12) if 8 * cols > host_bits]))
+        host_bits = host_bits or int(rng.choice([32, 64]))
+        choices = {128: (17, 20, 32), 256: (33, 36)}.get(host_bits, (5, 6, 8, 9, 10, 12))
+        cols = int(rng.choice([cols for cols in choices if 8 * cols > host_bits]))
         self.config = AcceleratorConfig(
             rows=int(rng.integers(2, 8)), cols=cols, host_bits=host_bits, memory=True,
             activation_words=64, weight_steps=64, channel_entries=16, basis_entries=16,
@@ -60,10 +61,12 @@ class Drawn:
         assert self.memory.bytes[:TARGET] == bytes([CANARY]) * TARGET
 
 
-@pytest.mark.parametrize("seed", [
-    *range(2), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 12)),
+@pytest.mark.parametrize(("seed", "host_bits"), [
+    *((seed, None) for seed in range(2)),
+    *(pytest.param(seed, bits, marks=pytest.mark.slow) for seed, bits in (
+        *((seed, None) for seed in range(2, 12)), (12, 128), (13, 256))),
 ])
-def test_regular_memory(simulate, seed):
+def test_regular_memory(simulate, seed, host_bits):
     """Bytes equal the interpreter's, and every counter is as predicted."""
     def memory(drawn, rng):
         beat = drawn.config.host_bits // 8
@@ -72,7 +75,7 @@ def test_regular_memory(simulate, seed):
             bytes_per_cycle=int(rng.choice([width for width in (1, 2, 4, 8) if width <= beat])))
         return RegularMemory(drawn.dut, timing, size=SIZE)
 
-    drawn = Drawn(seed, memory)
+    drawn = Drawn(seed, memory, host_bits)
     predicted = predict_memory(drawn.program.image, drawn.program.region, drawn.config,
                                drawn.memory.timing, **drawn.dma).cycles
 
