@@ -76,7 +76,8 @@ class RegisterFile(wiring.Component):
     read_address, read_count : Out(range(activation_words + 1))
         What is larger than the buffer is kept as all ones.
     refuse : In(ErrorCode)
-        The error of a start, but for one while ``running``; NONE if it is to be accepted.
+        The error of a start, but for one while ``running``; NONE if it is to be accepted. Only
+        with ``config.memory``.
     running : In(1)
     done : In(1)
         Pulse: a program has ended.
@@ -122,7 +123,7 @@ class RegisterFile(wiring.Component):
             "read_start":     Out(1),
             "read_address":   Out(range(config.activation_words + 1)),
             "read_count":     Out(range(config.activation_words + 1)),
-            "refuse":         In(ERROR_BITS),
+            **({"refuse": In(ERROR_BITS)} if config.memory else {}),
             "running":        In(1),
             "done":           In(1),
             "program_failed": In(1),
@@ -217,15 +218,17 @@ class RegisterFile(wiring.Component):
             m.d.sync += error.eq(ErrorCode.BUSY)
         with m.Elif(wants_start & ~self.clear):
             m.d.sync += done.eq(0)
-            with m.If(self.refuse != ErrorCode.NONE):
-                m.d.sync += error.eq(self.refuse)
-            with m.Elif(self.loading):
+            with m.If(self.loading):
                 m.d.sync += error.eq(ErrorCode.INCOMPLETE)
             with m.Elif(~self.program_valid):
                 m.d.sync += error.eq(ErrorCode.NO_PROGRAM)
             with m.Else():
                 m.d.comb += self.start.eq(1)
                 m.d.sync += error.eq(ErrorCode.NONE)
+            if config.memory:
+                with m.If(self.refuse != ErrorCode.NONE):
+                    m.d.comb += self.start.eq(0)
+                    m.d.sync += error.eq(self.refuse)
 
         with m.If(self.done):
             m.d.sync += done.eq(1)
