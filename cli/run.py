@@ -62,6 +62,9 @@ def run(
     if port is not None:
         if engine != "interpreter":
             raise click.UsageError("--port and --engine exclude each other: a board is an engine")
+        if compare:
+            raise click.UsageError("--port and --compare exclude each other; leave out --port to "
+                                   "compare the interpreter's classes")
         return _on_board(program, images, port, top, json_file)
     if engine == "rtl":
         from smartdeal.sim.runner import check_tools
@@ -113,11 +116,12 @@ def _on_board(
     program: Path, images: tuple[Path, ...], port: str, top: int, json_file: Path | None,
 ) -> int:
     """Run on a board and print classes and measured cycles."""
-    from smartdeal.boards.host import open_port, run_on_board
+    from smartdeal.boards.host import check_program, open_port, run_on_board
     from smartdeal.compiler import NetworkProgram
     from smartdeal.golden.pictures import read_pictures
 
     loaded = NetworkProgram.load(program)
+    check_program(loaded)
     pictures = read_pictures(images, loaded.input_shape, preprocessing_about(loaded, program))
     with stages() as tell:
         results, session = run_on_board(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from smartdeal.boards import host
 from smartdeal.compiler import NetworkProgram
 from smartdeal.golden.fashion import CLASSES, sample_images
 from smartdeal.golden.networks import NETWORKS
@@ -126,6 +127,28 @@ def test_difference_exits_with_one(
     outcome = run("run", str(folder / "net.sdp"), str(folder / "pictures" / "0.png"))
     assert outcome.code == 1
     assert outcome.out.splitlines()[-1].startswith(verdict)
+
+
+def test_boards_without_system_memory(
+    run: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither the port nor a simulator is opened for what no board can run."""
+    def opened(*arguments: object) -> None:
+        raise AssertionError("the port was opened")
+
+    monkeypatch.setattr(host, "open_port", opened)
+    program = replace(NetworkProgram.load(folder / "net.sdp"), memory_bytes=1 << 20,
+                      image_offsets=(0,) * len(NetworkProgram.load(folder / "net.sdp").inputs))
+    program.save(tmp_path / "memory.sdp")
+    image = str(folder / "pictures" / "0.png")
+    outcome = run("run", str(tmp_path / "memory.sdp"), image, "--port", "sim:ulx3s_85f")
+    assert (outcome.code, outcome.err) == (
+        2, "error: the program of resnet8 needs 1,048,576 bytes of system memory, which no board "
+           "has; compile it without --memory\n")
+    outcome = run("run", str(folder / "net.sdp"), image, "--port", "sim:ulx3s_85f", "--compare")
+    assert (outcome.code, outcome.err) == (
+        2, "error: --port and --compare exclude each other; leave out --port to compare the "
+           "interpreter's classes\n")
 
 
 def test_broken_port_exits_with_one(
