@@ -9,6 +9,7 @@ import click
 from smartdeal.cli.options import check_timing, memory_options
 from smartdeal.cli.output import console, stages, write_text
 from smartdeal.cli.simulate import WrongHardware
+from smartdeal.golden.files import check_apart
 
 if TYPE_CHECKING:  # what running needs takes seconds to import
     import numpy as np
@@ -59,6 +60,8 @@ def run(
     compare: bool, json_file: Path | None, port: str | None, timing: "MemoryTiming",
 ) -> int:
     """Run a network that smartdeal compile made, on images, and print their classes."""
+    check_apart({"--json": json_file}, {
+        "the program": program, **{f"IMAGE {path}": path for path in images}})
     if port is not None:
         if engine != "interpreter":
             raise click.UsageError("--port and --engine exclude each other: a board is an engine")

@@ -209,6 +209,34 @@ def test_bad_arguments(run: Any, arguments: tuple[str, ...], message: str) -> No
     assert not Path("x.sdp").exists()
 
 
+@pytest.mark.parametrize(("arguments", "first", "second", "file"), [
+    (("compile", "resnet8", "-o", "x.sdp", "--json", "./x.sdp"), "--json", "--output", "./x.sdp"),
+    (("compile", "resnet8", "-o", "x.sdp", "--json", "x.integer.npz"), "--json",
+     "the integer network", "x.integer.npz"),
+    (("compile", "resnet8", "-o", "x.sdp", "--timeline", "t.svg", "--curve", "t.svg", "--budget",
+      "loss=1"), "--timeline", "--curve", "t.svg"),
+    (("compile", "my.onnx", "-o", "my.onnx"), "--output", "MODEL", "my.onnx"),
+    (("compile", "resnet8", "-o", "x.sdp", "--calibration", "x.npz", "--json", "x.npz"), "--json",
+     "--calibration", "x.npz"),
+    (("run", "net.sdp", "a.png", "--json", "net.sdp"), "--json", "the program", "net.sdp"),
+    (("run", "net.sdp", "a.png", "--json", "a.png"), "--json", "IMAGE a.png", "a.png"),
+    (("accuracy", "net.sdp", "--data", "x.npz", "--json", "net.sdp"), "--json", "the program",
+     "net.sdp"),
+    (("accuracy", "net.sdp", "--data", "x.npz", "--json", "net.integer.npz"), "--json",
+     "the integer network", "net.integer.npz"),
+])
+def test_no_file_is_written_over(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...],
+    first: str, second: str, file: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = run(*arguments)
+    assert (outcome.code, outcome.err) == (
+        2, f"error: {first} and {second} must be different files, not both {Path(file)}; give "
+           f"{first} another name\n")
+    assert not list(tmp_path.iterdir())
+
+
 def test_disasm(run: Any, folder: Path) -> None:
     outcome = run("disasm", str(folder / "net.sdp"), "--part", "0")
     assert outcome.code == 0
