@@ -9,7 +9,7 @@ import click
 from smartdeal.cli.options import check_timing, memory_options
 from smartdeal.cli.output import console, stages, write_text
 from smartdeal.cli.simulate import WrongHardware
-from smartdeal.golden.files import check_apart
+from smartdeal.golden.files import check_apart, check_target
 
 if TYPE_CHECKING:  # what running needs takes seconds to import
     import numpy as np
@@ -62,6 +62,8 @@ def run(
     """Run a network that smartdeal compile made, on images, and print their classes."""
     check_apart({"--json": json_file}, {
         "the program": program, **{f"IMAGE {path}": path for path in images}})
+    if json_file is not None:
+        check_target(json_file)
     if port is not None:
         if engine != "interpreter":
             raise click.UsageError("--port and --engine exclude each other: a board is an engine")

@@ -209,6 +209,16 @@ def test_bad_arguments(run: Any, arguments: tuple[str, ...], message: str) -> No
     assert not Path("x.sdp").exists()
 
 
+def test_target_is_checked_before_the_run(run: Any, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    target = tmp_path / "file" / "t.json"
+    for options in ((), ("--port", "sim:no-such")):
+        outcome = run("run", str(folder / "net.sdp"), str(folder / "pictures" / "0.png"), "--json",
+                      str(target), *options)
+        assert (outcome.code, outcome.out, outcome.err) == (
+            2, "", f"error: {target}: Not a directory\n")
+
+
 @pytest.mark.parametrize(("arguments", "first", "second", "file"), [
     (("compile", "resnet8", "-o", "x.sdp", "--json", "./x.sdp"), "--json", "--output", "./x.sdp"),
     (("compile", "resnet8", "-o", "x.sdp", "--json", "x.integer.npz"), "--json",
