@@ -220,6 +220,10 @@ def _verdict(reports: "list[NetworkReport]") -> tuple[bool, str]:
                 return False, (f"FAILED: image {number}, segment {index} counted "
                                f"{segment.measured}, overhead {segment.overhead}, but "
                                f"{segment.predicted} was predicted")
+        if not report.cycle_exact:  # by its counters it was
+            return False, (f"FAILED: image {number} loaded {report.bytes_loaded:,} bytes of "
+                           f"system memory and stored {report.bytes_stored:,}, which is not what "
+                           "was predicted")
     if reports[0].segments[0].measured is None:
         return True, ""
     total = sum(report.bytes_compared for report in reports)

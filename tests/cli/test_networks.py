@@ -110,6 +110,9 @@ def test_run_in_rtl(run: Any, folder: Path) -> None:
     ({"segment": {"failure": "did not finish: watchdog expired"}},
      "FAILED: image 0: segment 0 did not finish: watchdog expired"),
     ({"segment": {"overhead": 1}}, "FAILED: image 0, segment 0 counted Cycles("),
+    ({"bytes_loaded": 4096, "traffic_as_predicted": False},
+     "FAILED: image 0 loaded 4,096 bytes of system memory and stored 0, which is not what was "
+     "predicted"),
 ])
 def test_difference_exits_with_one(
     run: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], verdict: str,
@@ -119,7 +122,8 @@ def test_difference_exits_with_one(
     def wrong(*arguments: Any, **options: Any) -> list[simulation.NetworkReport]:
         report, = honest(*arguments, **options)
         segment = replace(report.segments[0], measured=report.segments[0].predicted,
-                          **change.get("segment", {"overhead": 0}))
+                          **{"overhead": report.segments[0].predicted.overhead,
+                             **change.get("segment", {})})
         rest = {name: value for name, value in change.items() if name != "segment"}
         return [replace(report, segments=(segment,), **rest)]
 
