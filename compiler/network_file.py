@@ -6,6 +6,7 @@ from typing import Any
 
 from smartdeal.compiler import container
 from smartdeal.compiler.errors import ProgramFormatError
+from smartdeal.compiler.image import check_header
 from smartdeal.compiler.network_info import LayerInfo, SpilledBlock
 from smartdeal.compiler.occupancy import Occupancy
 from smartdeal.compiler.views import View
@@ -58,8 +59,13 @@ def read_fields(data: bytes) -> dict[str, Any]:
         layers = tuple(_layer(values) for values in found["layers"])
         if not layers or layers[-1].name not in {view.tensor for view in outputs}:
             raise ValueError("there is no output")
+        config = AcceleratorConfig(**found["config"])
+    for number, image in enumerate(images):
+        with container.reading(f"segment {number}"):
+            check_header(image, config)
+    with container.reading("manifest"):
         return dict(
-            name=str(found["name"]), config=AcceleratorConfig(**found["config"]),
+            name=str(found["name"]), config=config,
             segments=tuple(images), instructions=names,
             inputs=tuple(_view(values) for values in found["inputs"]),
             outputs={view.tensor: view for view in outputs}, layers=layers,

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from smartdeal.boards import host
-from smartdeal.compiler import NetworkProgram
+from smartdeal.compiler import NetworkProgram, container
 from smartdeal.golden.fashion import CLASSES, sample_images
 from smartdeal.golden.networks import NETWORKS
 from smartdeal.golden.pictures import PREPROCESSING
@@ -261,6 +261,21 @@ def test_disasm(run: Any, folder: Path) -> None:
     outcome = run("disasm", str(folder / "net.sdp"), "--part", "1")
     assert outcome.err == (f"error: Invalid value for --part: {folder / 'net.sdp'} has 1 segment, "
                            "numbered from 0\n")
+
+
+def test_program_of_another_version(run: Any, folder: Path, tmp_path: Path) -> None:
+    """The fingerprint is that of a configuration with fewer parameters: the file is named."""
+    manifest, images = container.unpack((folder / "net.sdp").read_bytes())
+    manifest["config"]["weight_steps"] += 1
+    old = tmp_path / "old.sdp"
+    old.write_bytes(container.pack(manifest, images))
+    for arguments in (("run", str(old), str(folder / "pixels.npy")), ("disasm", str(old))):
+        outcome = run(*arguments)
+        assert (outcome.code, outcome.out) == (2, "")
+        assert outcome.err.startswith(
+            f"error: {old}: segment 0 is for another accelerator than the file's configuration, or "
+            "from another version of smartdeal: configuration fingerprint must be 0x")
+        assert outcome.err.endswith("; compile it again\n")
 
 
 def test_layer_is_not_a_network(run: Any, folder: Path, tmp_path: Path) -> None:
