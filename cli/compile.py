@@ -12,7 +12,7 @@ from rich.table import Table
 
 from smartdeal.cli.output import console, fitting, stages, write_text
 from smartdeal.cli.quantisation import ModelChoice, model_options, recipe_options
-from smartdeal.golden.files import check_target, write_whole
+from smartdeal.golden.files import check_apart, check_target, write_whole
 
 if TYPE_CHECKING:  # what compilation needs takes seconds to import
     from smartdeal.golden.sparsity import Removal
@@ -73,7 +73,10 @@ def compile_command(
         if picture is not None:
             check_picture(picture)
     # Now, not when the work is done.
-    for target in (output, beside(output), json_file, curve, timeline):
+    targets = {"--output": output, "the integer network": beside(output), "--json": json_file,
+               "--curve": curve, "--timeline": timeline}
+    check_apart(targets, choice.files)
+    for target in targets.values():
         if target is not None:
             check_target(target)
     with stages() as tell:

@@ -26,8 +26,8 @@ from smartdeal.hw.isa import (
     section_format,
 )
 
-__all__ = ["ImageContents", "Section", "block_bytes", "pack_activations", "read_image",
-           "scan_image", "write_image"]
+__all__ = ["ImageContents", "Section", "block_bytes", "check_header", "pack_activations",
+           "read_image", "scan_image", "write_image"]
 
 _HEADER = struct.Struct("<IHHII")
 _BLOCK = struct.Struct("<IIII")
@@ -122,8 +122,8 @@ def pack_activations(data: NDArray[np.int8], config: AcceleratorConfig) -> bytes
     return units.tobytes()
 
 
-def scan_image(image: bytes, config: AcceleratorConfig) -> ImageContents:
-    """Read an image up to its end or its first problem, in the accelerator's order of checks."""
+def _scan_header(image: bytes, config: AcceleratorConfig) -> ImageContents:
+    """Return an image's header, and what is wrong with it."""
     size = block_bytes(config)
     if len(image) < size:
         return ImageContents(None, (), ImageError(
@@ -139,6 +139,28 @@ def scan_image(image: bytes, config: AcceleratorConfig) -> ImageContents:
         if value != right:
             return ImageContents(header, (), ImageError(
                 code, offset, f"{name} must be {right:#x}, not {value:#x}"))
+    return ImageContents(header, (), None)
+
+
+def check_header(image: bytes, config: AcceleratorConfig) -> None:
+    """Raise unless an image is for this configuration.
+
+    Raises
+    ------
+    ImageError
+        If magic, version or fingerprint are wrong; the rest of the image is not looked at.
+    """
+    problem = _scan_header(image, config).problem
+    if problem is not None:
+        raise problem
+
+
+def scan_image(image: bytes, config: AcceleratorConfig) -> ImageContents:
+    """Read an image up to its end or its first problem, in the accelerator's order of checks."""
+    start = _scan_header(image, config)
+    if start.problem is not None:
+        return start
+    header = start.header
     sections: list[Section] = []
     try:
         _scan_sections(image, config, sections)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from smartdeal.compiler import container
 from smartdeal.compiler.errors import ProgramFormatError
-from smartdeal.compiler.image import Section, pack_activations, write_image
+from smartdeal.compiler.image import Section, check_header, pack_activations, write_image
 from smartdeal.compiler.layout import InputLayout
 from smartdeal.golden.files import write_whole
 from smartdeal.golden.packed import pack_signs, planes, unpack_signs
@@ -236,6 +236,7 @@ class Program:
         parts: list[Part] = []
         for number, (values, image) in enumerate(zip(entries, images, strict=True)):
             with container.reading(f"part {number}"):
+                check_header(image, config)
                 kernel_h, kernel_w = map(int, values["layout"]["kernel"])
                 layout = InputLayout(**{**values["layout"], "kernel": (kernel_h, kernel_w)})
                 values = {**values, "layout": layout, "output_shape": (m, height, width)}

@@ -6,12 +6,15 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smartdeal.golden.fashion import read_idx
+
+if TYPE_CHECKING:  # most networks are run on arrays
+    from PIL.Image import Image
 
 __all__ = ["PREPROCESSING", "PRESETS", "PictureError", "Pictures", "Preprocessing", "expand",
            "idx_files", "preprocessing_of", "read_array", "read_pictures"]
@@ -20,6 +23,8 @@ _ARRAYS = (".npy", ".npz")
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 #: What the names of the MNIST family's files of images have in them.
 _IDX = "-images-idx3-ubyte"
+#: Pillow's modes that are pixels of at most 8 bits a channel.
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 #: Largest value of a pixel.
 _WHITE = 255.0
 
@@ -257,6 +262,22 @@ def read_pictures(
     return list(Pictures(paths, shape, preprocessing))
 
 
+def _of_bytes(picture: "Image", path: Path) -> "Image":
+    """Return a picture with channels of 8 bits.
+
+    Pillow would clip larger numbers. Those of 16 bits lose their lower half, as it does itself to
+    coloured pictures of 16 bits.
+    """
+    from PIL import Image as images
+
+    if picture.mode.startswith("I;16"):
+        return images.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode not in _MODES:
+        raise PictureError(f"{path} must have pixels of 8 or 16 bits, not of Pillow's mode "
+                           f"{picture.mode}; give it as .npy, or save it with 8 bits")
+    return picture
+
+
 def _read_picture(path: Path, shape: Shape) -> NDArray[np.uint8]:
     from PIL import Image, UnidentifiedImageError
 
@@ -267,7 +288,9 @@ def _read_picture(path: Path, shape: Shape) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as picture:
             size = picture.size
-            pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
+            pixels = np.asarray(_of_bytes(picture, path).convert("L" if channels == 1 else "RGB"))
+    except PictureError:
+        raise
     except UnidentifiedImageError:
         raise PictureError(f"{path} is not a picture that can be read") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
