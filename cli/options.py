@@ -29,7 +29,8 @@ CONFIGURATION_HELP = {
     "channel_entries": "Entries of the requantisation table.",
     "basis_entries": "Entries of the basis memory.",
     "program_words": "Words of instruction memory.",
-    "host_bits": "Bits of the load and store streams: 32, 64, 128 or 256.",
+    "host_bits": "Bits of the load and store streams: 32, 64, 128 or 256; with memory less than "
+                 "the 8 · cols of a word, so 128 needs more than 16 columns and 256 more than 32.",
     "basis": "Basis stage, for the SmartDeal form.",
     "max_pool": "Max pooling.",
     "residual": "Residual addition.",

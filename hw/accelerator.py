@@ -233,7 +233,10 @@ class Accelerator(wiring.Component):
             registers.move.eq(control.move_active),
         ]
         if config.memory:
-            m.d.comb += registers.stall_memory.eq(control.waiting_memory | issue.waiting_memory)
+            m.d.comb += [
+                registers.stall_memory.eq(control.waiting_memory | issue.waiting_memory),
+                registers.refuse.eq(self.memory.refuse),
+            ]
         # The activation buffer's one write port: the host's while nothing runs.
         m.d.comb += [
             buffer.write_word.eq(readout.write_word),

@@ -80,6 +80,7 @@ _MEANINGS = {
     "memory__spill_busy": "beats of the range are still to be acknowledged",
     "memory__spill_failed": "pulse: a write failed",
     "memory__size": "bytes of the region",
+    "memory__refuse": "error code of a start now, which is refused; 0 where it is not",
     "memory__cancel": "end all transfers as soon as possible",
     "memory__running": "a program runs",
 }

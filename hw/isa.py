@@ -120,8 +120,8 @@ class ErrorCode(enum.IntEnum):
     ACTIVATION_RANGE = 14  #: an activation address outside the activation buffer
     TABLE_RANGE = 15       #: a channel or basis address outside its memory
     ABORTED = 16           #: stopped by the host
-    BUSY = 17              #: start while a program runs; that program goes on
-    MEMORY_RANGE = 18      #: a transfer outside the program's region of system memory
+    BUSY = 17              #: start while a program runs, which goes on, or the host's transfers
+    MEMORY_RANGE = 18      #: a transfer outside the program's region, or no place for a region
     MEMORY_READ = 19       #: system memory answered a LOAD with an error
     MEMORY_WRITE = 20      #: system memory answered an EXTERNAL layer's output with an error
     ENTROPY = 21       #: table or stream of a section of coded steps is malformed

@@ -75,6 +75,8 @@ class RegisterFile(wiring.Component):
         Pulses: the host's commands, those that were accepted.
     read_address, read_count : Out(range(activation_words + 1))
         What is larger than the buffer is kept as all ones.
+    refuse : In(ErrorCode)
+        The error of a start, but for one while ``running``; NONE if it is to be accepted.
     running : In(1)
     done : In(1)
         Pulse: a program has ended.
@@ -93,6 +95,7 @@ class RegisterFile(wiring.Component):
     read_start:     Signal
     read_address:   Signal
     read_count:     Signal
+    refuse:         Signal
     running:        Signal
     done:           Signal
     program_failed: Signal
@@ -119,6 +122,7 @@ class RegisterFile(wiring.Component):
             "read_start":     Out(1),
             "read_address":   Out(range(config.activation_words + 1)),
             "read_count":     Out(range(config.activation_words + 1)),
+            "refuse":         In(ERROR_BITS),
             "running":        In(1),
             "done":           In(1),
             "program_failed": In(1),
@@ -213,7 +217,9 @@ class RegisterFile(wiring.Component):
             m.d.sync += error.eq(ErrorCode.BUSY)
         with m.Elif(wants_start & ~self.clear):
             m.d.sync += done.eq(0)
-            with m.If(self.loading):
+            with m.If(self.refuse != ErrorCode.NONE):
+                m.d.sync += error.eq(self.refuse)
+            with m.Elif(self.loading):
                 m.d.sync += error.eq(ErrorCode.INCOMPLETE)
             with m.Elif(~self.program_valid):
                 m.d.sync += error.eq(ErrorCode.NO_PROGRAM)

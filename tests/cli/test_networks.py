@@ -213,6 +213,9 @@ def test_bad_calibration(run: Any, tmp_path: Path) -> None:
     (("resnet8", "-o", "x.sdp", "--no-move"),
      "layer 'conv1': it needs the feature move, which the configuration leaves out; set move = "
      "true"),
+    (("resnet8", "-o", "x.sdp", "--activation-words", "100"),
+     "layer 'conv1': its input and output alone take 13328 bytes on chip, the accelerator has "
+     "activation_words = 100 of 16 bytes; set activation_words = 833 or more, or memory = true"),
 ])
 def test_bad_arguments(run: Any, arguments: tuple[str, ...], message: str) -> None:
     outcome = run("compile", *arguments)

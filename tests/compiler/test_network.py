@@ -230,7 +230,7 @@ def test_too_small(network: IntegerNetwork) -> None:
     with pytest.raises(CompileError, match=(
             r"^layer 'layer\d.0.\w+': with it the tensors on chip take \d+ bytes, (\d+) words of "
             r"the activation buffer, the accelerator has activation_words = 1000; set "
-            r"activation_words = \1$")):
+            r"activation_words = \1, or memory = true$")):
         compile_network(network, CONFIG.replace(activation_words=1000))
 
 
