@@ -46,9 +46,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("-o", "--output", type=_FILE, required=True, metavar="FILE.sdp",
               help="Program file to write.")
 @click.option("--json", "json_file", type=_FILE, metavar="FILE", help="Write the tables as JSON.")
-@click.option("--curve", type=_FILE, metavar="FILE.svg|png",
+@click.option("--curve", type=_FILE, metavar="FILE.svg|png|pdf",
               help="Draw what --budget chooses from.")
-@click.option("--timeline", type=_FILE, metavar="FILE.svg|png",
+@click.option("--timeline", type=_FILE, metavar="FILE.svg|png|pdf",
               help="Draw what runs when, and what the activation buffer holds.")
 @recipe_options
 def compile_command(

@@ -16,11 +16,12 @@ from smartdeal.golden.fashion import read_idx
 if TYPE_CHECKING:  # most networks are run on arrays
     from PIL.Image import Image
 
-__all__ = ["PREPROCESSING", "PRESETS", "PictureError", "Pictures", "Preprocessing", "expand",
-           "idx_files", "preprocessing_of", "read_array", "read_pictures"]
+__all__ = ["PREPROCESSING", "PRESETS", "SUFFIXES", "PictureError", "Pictures", "Preprocessing",
+           "expand", "idx_files", "preprocessing_of", "read_array", "read_pictures"]
 
 _ARRAYS = (".npy", ".npz")
-_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+#: What the names of pictures end in.
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 #: What the names of the MNIST family's files of images have in them.
 _IDX = "-images-idx3-ubyte"
 #: Pillow's modes that are pixels of at most 8 bits a channel.
@@ -188,18 +189,18 @@ class Pictures(Sequence[tuple[str, NDArray[np.float32]]]):
             array = _images(path, self.shape)
             self._arrays[path] = array
             self._entries += [(path, i) for i in range(len(array))]
-        elif suffix in _PICTURES:
+        elif suffix in SUFFIXES:
             self._entries.append((path, 0))
         else:
-            raise PictureError(f"image {path} must be a file {', '.join(_PICTURES + _ARRAYS)}")
+            raise PictureError(f"image {path} must be a file {', '.join(SUFFIXES + _ARRAYS)}")
 
     def _enter_folder(self, folder: Path) -> None:
         inside = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in
-                  (*_ARRAYS, *_PICTURES)]
+                  (*_ARRAYS, *SUFFIXES)]
         if not inside and "train" in idx_files(folder):
             inside = [idx_files(folder)["train"]]
         if not inside:
-            raise PictureError(f"{folder} must hold images ({', '.join(_PICTURES + _ARRAYS)}), "
+            raise PictureError(f"{folder} must hold images ({', '.join(SUFFIXES + _ARRAYS)}), "
                                "but has none")
         for path in inside:
             self._enter(path)

@@ -11,11 +11,13 @@ from smartdeal.golden.files import write_whole
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["DrawingError", "check_picture", "picture_file"]
+__all__ = ["SUFFIXES", "DrawingError", "check_picture", "picture_file"]
 
 #: By suffix, what of the metadata would change from one time to the next.
 _KINDS: dict[str, dict[str, str | None]] = {
     ".svg": {"Date": None}, ".png": {"Software": None}, ".pdf": {"CreationDate": None}}
+#: Kinds of pictures.
+SUFFIXES = tuple(_KINDS)
 _DOTS_PER_INCH = 150
 
 

@@ -17,6 +17,7 @@ from smartdeal.golden.pictures import PREPROCESSING
 from smartdeal.hw.timing import END_CYCLES
 from smartdeal.sim import simulate_network as simulation
 from smartdeal.sim.errors import SimulationError
+from smartdeal.sim.picture import SUFFIXES
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:PIL")
 
@@ -60,6 +61,12 @@ def test_compile(run: Any, tmp_path: Path) -> None:
     fc = values["layers"][-1]
     assert fc["weight_error"] < 0.01 < values["layers"][1]["weight_error"]
     assert fc["bytes_before"] == 4 * 640
+
+
+def test_pictures_that_can_be_drawn(run: Any) -> None:
+    """The help names every kind that is accepted."""
+    kinds = "FILE." + "|".join(suffix.removeprefix(".") for suffix in SUFFIXES)
+    assert run("compile", "--help").out.count(kinds) == 2
 
 
 def test_every_network_has_preprocessing() -> None:
