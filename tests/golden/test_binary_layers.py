@@ -72,8 +72,8 @@ def test_xnor_dot_by_hand() -> None:
 
 def test_binary_activations_are_not_exported() -> None:
     layer = BinaryConv2d(3, 2, 3, binary_input=True)
-    with pytest.raises(FormError, match=r"^binary activations need an XNOR mode of the array, "
-                                        "which the accelerator does not have"):
+    with pytest.raises(FormError, match=r"^binary activations cannot be exported to a network yet; "
+                                        "binary weights with 8-bit activations can$"):
         layer.export()
     with pytest.raises(ValueError, match=r"^pad_value must be \+1 or -1, not 0$"):
         BinaryConv2d(3, 2, 3, pad_value=0)
