@@ -51,7 +51,7 @@ class LayerCost:
         By the latency model, with the layout changes that belong to the layer.
     energy_pj : float or None
         Of an image, by :mod:`smartdeal.sim.energy`, loading the layer's weights included; None if
-        the network does not fit, or uses system memory.
+        the network does not fit.
     """
 
     name: str
@@ -182,9 +182,7 @@ def network_costs(
 
 
 def _energy(program: NetworkProgram) -> dict[str, float]:
-    """Return the energy of an image in pJ, by layer; nothing for a program with system memory."""
-    if program.memory_bytes:
-        return {}
+    """Return the energy of an image in pJ, by layer."""
     technology = Technology.load(ENERGY_TECHNOLOGY)
     return {layer.name: sum(layer.energy(program.config, technology).values())
             for layer in cost_of_program(program).layers}

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from smartdeal.compiler.image import read_image
 from smartdeal.golden.formats import BASIS_SIZE
+from smartdeal.golden.transfers import Load
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import (
     INSTRUCTION,
@@ -239,14 +240,8 @@ class _Walk:
 
     def _take(self, kind: SectionKind, values: dict[str, int]) -> None:
         """Put what a LOAD reads into the memory that the walk knows."""
-        unit = self._unit(kind)
-        k = np.arange(values["count"])
-        local = (values["address"] + k // values["inner"] * values["outer_stride"]
-                 + k % values["inner"] * values["inner_stride"])
-        for run in range(values["runs"]):
-            start = values["offset"] + run * values["memory_stride"]
-            self._fill(kind, local + run * values["run_stride"],
-                       bytes(self.region[start:start + values["count"] * unit]))
+        load = Load(0, values, self.config)
+        self._fill(kind, load.places(), load.units(self.region))
 
     def _fill(self, kind: SectionKind, places: NDArray[np.int64], data: bytes) -> None:
         if kind == SectionKind.STEPS:

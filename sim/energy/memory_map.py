@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from smartdeal.compiler import NetworkProgram, Program
 from smartdeal.compiler.image import read_image
+from smartdeal.golden.transfers import Load
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import (
     LayerFlag,
@@ -16,7 +15,6 @@ from smartdeal.hw.isa import (
     section_capacity,
     section_format,
 )
-from smartdeal.sim.energy.walk_memory import local_places
 from smartdeal.sim.latency_memory import Executed
 
 __all__ = ["ChipMemory", "Region", "SystemRange", "chip_memories", "part_regions", "system_ranges",
@@ -97,14 +95,13 @@ def touched(
                              + fields[f"target_{name}_lane"])
         return Region(layer, start // config.cols, last // config.cols + 1, "laid out")
     if opcode == Opcode.LOAD and fields["kind"] == SectionKind.ACTIVATIONS:
-        return Region(layer, *_local(fields), "loaded")
+        return Region(layer, *_local(fields, config), "loaded")
     return None
 
 
-def _local(fields: Mapping[str, int]) -> tuple[int, int]:
+def _local(fields: Mapping[str, int], config: AcceleratorConfig) -> tuple[int, int]:
     """Return first word and end of what a LOAD writes."""
-    runs = np.arange(fields["runs"])[:, None] * fields["run_stride"]
-    places = local_places(fields) + runs & 0xFFFF_FFFF
+    places = Load(0, dict(fields), config).places()
     return int(places.min()), int(places.max()) + 1
 
 
@@ -159,7 +156,7 @@ def chip_memories(
     for one in executed:
         if one.opcode == Opcode.LOAD:
             kind = SectionKind(one.fields["kind"])
-            used[kind] = max(used[kind], _local(one.fields)[1])
+            used[kind] = max(used[kind], _local(one.fields, config)[1])
     used[SectionKind.ACTIVATIONS] = activation_words
     return tuple(ChipMemory(name, used[kind], section_capacity(kind, config),
                             section_format(kind, config).bits)

@@ -8,8 +8,7 @@ it is under way.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
+from smartdeal.golden.transfers import Load
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import INSTRUCTION_WORDS, LayerFlag, Opcode, SectionKind, section_format
 from smartdeal.sim.energy.events import Events
@@ -24,7 +23,7 @@ from smartdeal.sim.energy.walk import (
 )
 from smartdeal.sim.latency_memory import MemoryPrediction
 
-__all__ = ["count_memory", "local_places", "traffic_of"]
+__all__ = ["count_memory", "traffic_of"]
 
 
 @dataclass
@@ -50,21 +49,11 @@ class _Counter:
         unit = section_format(kind, self.config).unit_bytes(self.config.host_bits)
         units = fields["runs"] * fields["count"]
         if kind == SectionKind.STEPS:
-            places = local_places(fields)
-            for run in range(fields["runs"]):
-                start = fields["offset"] + run * fields["memory_stride"]
-                self.steps.write(places + run * fields["run_stride"] & 0xFFFF_FFFF,
-                                 self.region[start:start + fields["count"] * unit])
+            load = Load(0, dict(fields), self.config)
+            self.steps.write(load.places(), load.units(self.region))
         return Events(instruction_words=INSTRUCTION_WORDS, load_commands=1,
                       fetched_beats=units * unit * 8 // self.config.host_bits,
                       **{LOAD_EVENTS[kind]: units})
-
-
-def local_places(fields: Mapping[str, int]) -> np.ndarray:
-    """Return the local words of a LOAD's first run, (count,), as an int64 array."""
-    k = np.arange(fields["count"])
-    return (fields["address"] + k // fields["inner"] * fields["outer_stride"]
-            + k % fields["inner"] * fields["inner_stride"])
 
 
 def count_memory(
