@@ -150,7 +150,7 @@ def _verdict(found: "Exploration") -> str:
     return (f"{len(found.front)} points of the front of {len(found.points)} within the budget; "
             f"{found.candidates:,} candidates, {found.too_large:,} too large, {found.computed:,} "
             f"computed, {found.refused:,} that the network does not fit, {found.over_power:,} over "
-            f"the power; {accuracy}; {found.plan.target.note}")
+            f"the power; {accuracy}; {found.plan.note}")
 
 
 def _verified_table(verified: "list[Verified]") -> Table:

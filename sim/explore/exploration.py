@@ -50,6 +50,13 @@ class Plan:
         return Task(network=self.network, technology=self.target.technology,
                     clock_mhz=self.target.clock_mhz, memory=self.space.memory, seed=self.seed)
 
+    @property
+    def note(self) -> str:
+        """What a reader must know of the numbers."""
+        missing = ("; areas without the hardware of the feature memory, which no model knows"
+                   if self.space.memory else "")
+        return f"{self.target.note}{missing}"
+
     def as_dict(self) -> dict[str, Any]:
         """Return JSON values: equal plans have equal points."""
         # Power is only known afterwards: it does not change which points are computed.
@@ -110,7 +117,7 @@ class Exploration:
         return {
             **self.plan.as_dict(), "budget": self.plan.budget.limits,
             "mode": self.plan.task.mode, "technology": self.plan.target.technology,
-            "note": self.plan.target.note,
+            "note": self.plan.note,
             "counts": {"candidates": self.candidates, "too_large": self.too_large,
                        "computed": self.computed, "refused": self.refused,
                        "over_power": self.over_power},

@@ -37,6 +37,14 @@ def test_table_and_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         assert f"{point['cycles']:,}" in first
 
 
+def test_what_no_model_knows_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("resnet8", "--target", "28nm", "--budget", "mm2=3", "--memory", *_SMALL, "--set",
+               "cols=16")
+    assert _exit(*command) == 0
+    assert "areas without the hardware of the feature memory" in " ".join(
+        capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     (("resnet8", "--target", "ulx3s_58f", "--budget", "lut=3"), "did you mean ulx3s_85f"),
     (("resnet8", "--target", "28nm", "--budget", "mm2=-1"), "must be a positive number, not '-1'"),
