@@ -78,9 +78,9 @@ def check_fields(name: str, words: NDArray[np.uint32], config: AcceleratorConfig
 
 
 def _words(layout: WordFormat, fields: Mapping[str, int]) -> NDArray[np.uint32]:
-    values = {**{field.name: 0 for field in layout.fields}, **fields}
-    packed = layout.pack(32, **{name: np.array([v]) for name, v in values.items()})
-    return np.frombuffer(packed, "<u4").astype(np.uint32)
+    size = layout.unit_bytes(32)
+    return np.frombuffer(layout.pack_word(**fields).to_bytes(size, "little"),
+                         "<u4").astype(np.uint32)
 
 
 def stream_fields(

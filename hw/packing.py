@@ -94,6 +94,28 @@ class WordFormat:
             raise TypeError(f"{self.name} has no field {next(iter(values))!r}")
         return np.packbits(bits, axis=1, bitorder="little").tobytes()
 
+    def pack_word(self, **values: int) -> int:
+        """Pack one word of scalar fields into a number; fields that are not given are 0.
+
+        Raises
+        ------
+        ValueError
+            If a value does not fit its field; the message names field, value and range.
+        """
+        word = position = 0
+        for field in self.fields:
+            value = int(values.pop(field.name, 0))
+            low = -(1 << field.bits - 1) if field.signed else 0
+            high = low + (1 << field.bits) - 1
+            if not low <= value <= high:
+                raise ValueError(f"{self.name} field {field.name!r} must be from {low} to {high}, "
+                                 f"not {value}")
+            word |= (value & (1 << field.bits) - 1) << position
+            position += field.bits
+        if values:
+            raise TypeError(f"{self.name} has no field {next(iter(values))!r}")
+        return word
+
     def unpack_word(self, word: int) -> dict[str, int]:
         """Unpack one word of scalar fields, given as a number."""
         result: dict[str, int] = {}

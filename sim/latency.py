@@ -24,7 +24,7 @@ from smartdeal.hw.isa import (
 from smartdeal.hw.timing import END_CYCLES, LAYER_CYCLES, MOVE_CYCLES
 from smartdeal.sim.layer_work import LayerWork
 
-__all__ = ["Cycles", "layer_cycles", "move_cycles", "next_last", "predict",
+__all__ = ["Cycles", "instruction_cycles", "layer_cycles", "move_cycles", "next_last", "predict",
            "predict_instructions", "predict_layers"]
 
 _LAYOUTS = {int(Opcode.LAYER): INSTRUCTION, int(Opcode.MOVE): MOVE_INSTRUCTION}
@@ -113,14 +113,21 @@ def predict_instructions(image: bytes, config: AcceleratorConfig) -> list[Cycles
         words = program[pointer:pointer + INSTRUCTION_WORDS].astype("<u4").tobytes()
         if len(words) < 4 * INSTRUCTION_WORDS:
             break
-        unpacked = _LAYOUTS[opcode].unpack(words, 32)
-        fields = {name: int(value[0]) for name, value in unpacked.items()}
-        cycles.append(move_cycles(fields, config) if opcode == Opcode.MOVE
-                      else layer_cycles(fields, announcements, config))
+        fields = _LAYOUTS[opcode].unpack_word(int.from_bytes(words, "little"))
+        cycles.append(instruction_cycles(Opcode(opcode), fields, announcements, config))
         pointer += INSTRUCTION_WORDS
     if pointer >= len(program) or program[pointer] & 0xFF != Opcode.END:
         raise ValueError(f"Program must reach END, not stop at word {pointer}")
     return cycles
+
+
+def instruction_cycles(
+    opcode: Opcode, fields: dict[str, int], announcements: NDArray[np.int64],
+    config: AcceleratorConfig,
+) -> Cycles:
+    """Return the cycles of a MOVE or a LAYER."""
+    return (move_cycles(fields, config) if opcode == Opcode.MOVE
+            else layer_cycles(fields, announcements, config))
 
 
 def next_last(data: bytes, config: AcceleratorConfig) -> NDArray[np.bool_]:

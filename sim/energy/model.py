@@ -22,8 +22,8 @@ from smartdeal.sim.energy.memory_map import (
 )
 from smartdeal.sim.energy.network_cost import CompiledLayer, LayerCost, NetworkCost
 from smartdeal.sim.energy.residency import Operands, Traffic, resident_traffic
-from smartdeal.sim.energy.walk import count_image, instructions
-from smartdeal.sim.latency import Cycles, predict, predict_instructions
+from smartdeal.sim.energy.walk import count_image, decoded, instruction_events, read_memories
+from smartdeal.sim.latency import Cycles, instruction_cycles, predict
 from smartdeal.sim.loading import decoding_cycles
 from smartdeal.sim.memory_timing import MemoryTiming
 
@@ -173,12 +173,12 @@ def _count_on_chip(program: NetworkProgram) -> CountedProgram:
     image = [Region("image", view.base, view.stop, "loaded") for view in program.inputs]
     counted.regions += image
     for segment, names in zip(program.segments, program.instructions, strict=True):
-        found = count_image(segment, config)
-        counted.load += found.load
-        for layer, event, spent, (opcode, fields) in zip(
-                names, found.instructions, predict_instructions(segment, config),
-                instructions(segment, config), strict=False):
-            counted.add(layer, event, spent, region=touched(layer, opcode, fields, config))
+        words, steps, load = read_memories(segment, config)
+        counted.load += load
+        for layer, (opcode, fields) in zip(names, decoded(words), strict=True):
+            counted.add(layer, instruction_events(opcode, fields, steps, config),
+                        instruction_cycles(opcode, fields, steps.announced, config),
+                        region=touched(layer, opcode, fields, config))
     return counted
 
 

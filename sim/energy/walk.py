@@ -25,12 +25,11 @@ from smartdeal.hw.isa import (
     group_channels,
     section_format,
 )
-from smartdeal.hw.packing import WordFormat
 from smartdeal.sim.energy.events import Events
 from smartdeal.sim.energy.steps import StepMemory
 
-__all__ = ["LOAD_EVENTS", "ProgramEvents", "count_image", "instructions", "layer_events",
-           "move_events", "read_memories"]
+__all__ = ["LOAD_EVENTS", "ProgramEvents", "count_image", "decoded", "instruction_events",
+           "layer_events", "move_events", "read_memories"]
 
 _LAYOUTS = {int(Opcode.LAYER): INSTRUCTION, int(Opcode.MOVE): MOVE_INSTRUCTION}
 #: The event of a word written to each memory, by host or LOAD.
@@ -78,11 +77,6 @@ def count_image(image: bytes, config: AcceleratorConfig) -> ProgramEvents:
     return ProgramEvents(load, tuple(_instructions(words, steps, config)))
 
 
-def instructions(image: bytes, config: AcceleratorConfig) -> list[tuple[Opcode, dict[str, int]]]:
-    """Return opcode and fields of each instruction before END; errors as for the counting."""
-    return list(_decoded(read_memories(image, config)[0]))
-
-
 def read_memories(
     image: bytes, config: AcceleratorConfig,
 ) -> tuple[NDArray[np.uint32], StepMemory, Events]:
@@ -112,14 +106,27 @@ def read_memories(
 def _instructions(
     words: NDArray[np.uint32], steps: StepMemory, config: AcceleratorConfig,
 ) -> list[Events]:
-    found = [move_events(fields, config) if opcode == Opcode.MOVE
-             else layer_events(fields, steps, config)
-             for opcode, fields in _decoded(words)]
+    found = [instruction_events(opcode, fields, steps, config)
+             for opcode, fields in decoded(words)]
     return [*found, Events(instruction_words=1)]  # END
 
 
-def _decoded(words: NDArray[np.uint32]) -> Iterator[tuple[Opcode, dict[str, int]]]:
-    """Yield opcode and fields of each instruction before END."""
+def instruction_events(
+    opcode: Opcode, fields: Mapping[str, int], steps: StepMemory, config: AcceleratorConfig,
+) -> Events:
+    """Count the events of a MOVE or a LAYER; errors as for :func:`layer_events`."""
+    return (move_events(fields, config) if opcode == Opcode.MOVE
+            else layer_events(fields, steps, config))
+
+
+def decoded(words: NDArray[np.uint32]) -> Iterator[tuple[Opcode, dict[str, int]]]:
+    """Yield opcode and fields of each instruction before END.
+
+    Raises
+    ------
+    ValueError
+        If the program would not reach END.
+    """
     pointer = 0
     while pointer < len(words):
         opcode = int(words[pointer]) & 0xFF
@@ -128,19 +135,10 @@ def _decoded(words: NDArray[np.uint32]) -> Iterator[tuple[Opcode, dict[str, int]
         layout = _LAYOUTS.get(opcode)
         if layout is None or pointer + INSTRUCTION_WORDS > len(words):
             break
-        yield Opcode(opcode), _fields(words[pointer:pointer + INSTRUCTION_WORDS], layout)
+        number = int.from_bytes(words[pointer:pointer + INSTRUCTION_WORDS].tobytes(), "little")
+        yield Opcode(opcode), layout.unpack_word(number)
         pointer += INSTRUCTION_WORDS
     raise ValueError(f"Program must reach END, not stop at word {pointer}")
-
-
-def _fields(words: NDArray[np.uint32], layout: WordFormat) -> dict[str, int]:
-    """Unpack the unsigned fields of one instruction; ``WordFormat.unpack`` is made for many."""
-    number = int.from_bytes(words.astype("<u4").tobytes(), "little")
-    fields: dict[str, int] = {}
-    for field in layout.fields:
-        fields[field.name] = number & (1 << field.bits) - 1
-        number >>= field.bits
-    return fields
 
 
 def move_events(fields: Mapping[str, int], config: AcceleratorConfig) -> Events:

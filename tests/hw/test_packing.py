@@ -49,6 +49,27 @@ def test_pack_is_shift_and_or(data: st.DataObject, host_bits: int, words: int) -
         assert np.array_equal(values, arrays[name])
 
 
+SCALARS = WordFormat("scalars", (Field("low", 3), Field("middle", 9, signed=True),
+                                 Field("high", 40)))
+
+
+@given(low=st.integers(0, 7), middle=st.integers(-256, 255), high=st.integers(0, (1 << 40) - 1))
+def test_a_word_alone(low: int, middle: int, high: int) -> None:
+    word = SCALARS.pack_word(low=low, middle=middle, high=high)
+    arrays = {"low": np.array([low]), "middle": np.array([middle]), "high": np.array([high])}
+    assert word.to_bytes(SCALARS.unit_bytes(32), "little") == SCALARS.pack(32, **arrays)
+    assert SCALARS.unpack_word(word) == {"low": low, "middle": middle, "high": high}
+    assert SCALARS.pack_word(middle=middle) == (middle & 511) << 3
+
+
+def test_word_alone_refused() -> None:
+    with pytest.raises(ValueError, match=r"^scalars field 'middle' must be from -256 to 255, not "
+                                         r"256$"):
+        SCALARS.pack_word(middle=256)
+    with pytest.raises(TypeError, match="scalars has no field 'lower'"):
+        SCALARS.pack_word(lower=1)
+
+
 @pytest.mark.parametrize(("values", "message"), [
     ({"low": [8]}, "thing field 'low' must be from 0 to 7, not 8"),
     ({"low": [-1]}, "thing field 'low' must be from 0 to 7, not -1"),
