@@ -300,26 +300,29 @@ class SerialBridge(wiring.Component):
         left    = Signal(range(beat_bytes + 1))
         waiting = Signal(_STALL_BITS)
         wanted  = Signal(LENGTH_BITS)
+        taking  = Signal()  # in TAKE: another beat is wanted
+        m.d.comb += self.store.ready.eq(taking)
         with m.State("STORE"):
             m.d.sync += [wanted.eq(self._words), waiting.eq(0), left.eq(0)]
+            m.d.sync += taking.eq(self._words[:16] != 0)
             m.next = "TAKE"
             with m.If((self._words[:16] > MAX_PAYLOAD) | ((self._words & (beat_bytes - 1)) != 0)):
+                m.d.sync += taking.eq(0)
                 m.next = "MALFORMED"
         with m.State("TAKE"):
             m.d.sync += [self._length.eq(position), waiting.eq(waiting + 1),
                          beat.eq(self.store.payload), left.eq(beat_bytes)]
-            with m.If(position == wanted):
+            with m.If(~taking):
                 m.next = "REPLY"
-            with m.Else():
-                m.d.comb += self.store.ready.eq(1)
-                with m.If(self.store.valid):
-                    m.d.sync += waiting.eq(0)
-                    m.next = "SCATTER"
-                with m.Elif(waiting.all()):
-                    m.d.sync += self._status.eq(Status.STALLED)
-                    m.next = "REPLY"
+            with m.Elif(self.store.valid):
+                m.d.sync += [waiting.eq(0), taking.eq(0)]
+                m.next = "SCATTER"
+            with m.Elif(waiting.all()):
+                m.d.sync += [self._status.eq(Status.STALLED), taking.eq(0)]
+                m.next = "REPLY"
         with m.State("SCATTER"):
             m.d.comb += [result.en.eq(1), result.data.eq(beat[:8])]
             m.d.sync += [position.eq(position + 1), beat.eq(beat >> 8), left.eq(left - 1)]
             with m.If(left == 1):
+                m.d.sync += taking.eq(position + 1 != wanted)
                 m.next = "TAKE"

@@ -79,7 +79,7 @@ class Accelerator(wiring.Component):
         written = readout.write_mask.any()
         if config.move:
             mover = self._mover(m, control, issue, buffer, readout)
-            written |= mover.write_mask.any()
+            written |= mover.writing
         else:
             m.d.sync += control.activation_error.eq(issue.activation_error | readout.store_error)
 
@@ -92,8 +92,7 @@ class Accelerator(wiring.Component):
             control.issue_active.eq(issue.active),
             control.readout_busy.eq(sequence.busy),
             # step issue ↔ read-out control
-            issue.readout_busy.eq(sequence.busy),
-            issue.readout_ending.eq(sequence.last_command),
+            issue.readout_hold.eq(sequence.hold),
             issue.fetch.eq(sequence.fetch),
             issue.fetch_word.eq(sequence.fetch_word),
             sequence.unit_valid.eq(issue.unit_valid),
@@ -173,7 +172,7 @@ class Accelerator(wiring.Component):
         ]
         m.d.sync += control.activation_error.eq(issue.activation_error | readout.store_error
                                                 | mover.write_error)
-        with m.If(mover.write_mask.any()):
+        with m.If(mover.writing):
             m.d.comb += [
                 buffer.write_word.eq(mover.write_word),
                 buffer.write_lane.eq(mover.write_lane),
@@ -188,7 +187,7 @@ class Accelerator(wiring.Component):
         m.submodules.registers = registers = RegisterFile(config)
         m.submodules.loader    = loader    = Loader(config)
         m.submodules.reader    = reader    = Reader(
-            config, read_latency=1 + ActivationBuffer.READ_LATENCY)
+            config, read_latency=StepIssue.READ_LATENCY)
         wiring.connect(m, host=wiring.flipped(self.bus), registers=registers.bus)
         wiring.connect(m, host=wiring.flipped(self.load), loader=loader.i)
         wiring.connect(m, reader=reader.o, host=wiring.flipped(self.store))
@@ -197,10 +196,10 @@ class Accelerator(wiring.Component):
             self.reading.eq(reader.active),
             control.start.eq(registers.start),
             control.abort.eq(registers.clear),
-            loader.hold.eq(control.busy),
+            loader.hold.eq(control.busy | registers.start),
             loader.clear.eq(registers.clear),
             reader.start.eq(registers.read_start),
-            reader.hold.eq(control.busy),
+            reader.hold.eq(control.busy | registers.start),
             reader.clear.eq(registers.clear),
             reader.address.eq(registers.read_address),
             reader.count.eq(registers.read_count),

@@ -44,7 +44,7 @@ class Loader(wiring.Component):
     hold : In(1)
         A program is running: take nothing.
     clear : In(1)
-        Abandon the image in progress, or the error.
+        Abandon the image in progress, or the error; nothing is taken then.
     program_valid : Out(1)
     ongoing : Out(1)
         Inside an image, or after a failed one.
@@ -114,8 +114,13 @@ class Loader(wiring.Component):
                 beats_left.eq(beats_left - 1),
             ]
 
-        block = Signal(_block_layout)
-        m.d.comb += block.eq(self.unit[self.unit_bits - self.block_beats * config.host_bits:])
+        # The block is checked while its last beat is taken: the verdict is there with it.
+        block, coming = Signal(_block_layout), Signal(_block_layout)
+        block_bits = self.block_beats * config.host_bits
+        m.d.comb += [
+            block.eq(self.unit[self.unit_bits - block_bits:]),
+            coming.eq(Cat(self.unit, self.i.payload)[-block_bits:]),
+        ]
 
         m.submodules.crc = check = Crc32(config.host_bits)
         crc_before_block = Signal(32)
@@ -124,12 +129,19 @@ class Loader(wiring.Component):
             m.d.sync += crc_before_block.eq(check.crc)
 
         is_program = Signal()
+        header_verdict  = Signal(ERROR_BITS)
+        section_verdict = Signal(ERROR_BITS)
+        m.d.sync += [
+            header_verdict.eq(self._header_verdict(m, coming)),
+            section_verdict.eq(self._section_verdict(
+                m, coming, is_program, Mux(block_start, check.crc, crc_before_block))),
+        ]
         kind       = Signal(8)
         units_left = Signal(32)
         with m.FSM(name="loader") as fsm:
             with m.State("HEADER"):
                 m.d.comb += [
-                    self.i.ready.eq(~self.hold),
+                    self.i.ready.eq(~self.hold & ~self.clear),
                     # An offered beat counts: what is about to be taken is no reason to start.
                     self.ongoing.eq(~block_start | (self.i.valid & ~self.hold)),
                     check.start.eq(taken & block_start),
@@ -143,18 +155,12 @@ class Loader(wiring.Component):
                 m.d.sync += is_program.eq((flags & IMAGE_FLAG_PROGRAM) != 0)
                 with m.If((flags & IMAGE_FLAG_PROGRAM) != 0):
                     m.d.sync += self.program_valid.eq(0)
-                with m.If(block.words[0] != IMAGE_MAGIC):
-                    self._fail(m, ErrorCode.MAGIC)
-                with m.Elif(block.words[1][:16] != IMAGE_VERSION):
-                    self._fail(m, ErrorCode.VERSION)
-                with m.Elif(block.words[2] != config.fingerprint):
-                    self._fail(m, ErrorCode.FINGERPRINT)
-                with m.Else():
-                    m.next = "SECTION"
+                m.next = "SECTION"
+                self._refuse(m, header_verdict)
                 self._watch_clear(m, beats_left)
 
             with m.State("SECTION"):
-                m.d.comb += [self.ongoing.eq(1), self.i.ready.eq(1)]
+                m.d.comb += [self.ongoing.eq(1), self.i.ready.eq(~self.clear)]
                 self._take_block(m, complete, beats_left, "CHECK_SECTION")
                 self._watch_clear(m, beats_left)
 
@@ -165,11 +171,12 @@ class Loader(wiring.Component):
                     self.address.eq(block.words[1]),
                     units_left.eq(block.words[2]),
                 ]
-                self._check_section(m, block, is_program, beats_left, crc_before_block)
+                self._begin_section(m, block, is_program, beats_left)
+                self._refuse(m, section_verdict)
                 self._watch_clear(m, beats_left)
 
             with m.State("UNITS"):
-                m.d.comb += [self.ongoing.eq(1), self.i.ready.eq(1)]
+                m.d.comb += [self.ongoing.eq(1), self.i.ready.eq(~self.clear)]
                 with m.If(complete):
                     m.d.sync += units_left.eq(units_left - 1)
                     for kind_ in LOADED_KINDS:
@@ -181,7 +188,7 @@ class Loader(wiring.Component):
                 self._watch_clear(m, beats_left)
 
             with m.State("FAILED"):
-                m.d.comb += [self.ongoing.eq(1), self.i.ready.eq(1)]
+                m.d.comb += [self.ongoing.eq(1), self.i.ready.eq(~self.clear)]
                 self._watch_clear(m, beats_left)
 
         # A unit is complete in the cycle after its last beat.
@@ -193,41 +200,64 @@ class Loader(wiring.Component):
                 m.d.comb += self.write[index].eq(kind == kind_)
         return m
 
-    def _check_section(self, m, block, is_program, beats_left, crc_before_block):
+    def _header_verdict(self, m, block):
+        verdict = Signal(ERROR_BITS, name="header_verdict_next")
+        with m.If(block.words[0] != IMAGE_MAGIC):
+            m.d.comb += verdict.eq(ErrorCode.MAGIC)
+        with m.Elif(block.words[1][:16] != IMAGE_VERSION):
+            m.d.comb += verdict.eq(ErrorCode.VERSION)
+        with m.Elif(block.words[2] != self.config.fingerprint):
+            m.d.comb += verdict.eq(ErrorCode.FINGERPRINT)
+        return verdict
+
+    def _section_verdict(self, m, block, is_program, crc):
+        verdict = Signal(ERROR_BITS, name="section_verdict_next")
         kind, address, units = (block.words[index] for index in range(3))
+        capacities = {kind_: section_capacity(kind_, self.config) for kind_ in LOADED_KINDS}
+        # No memory is so deep that more bits than these could be right.
+        bits = max(capacities.values()).bit_length()
+        far  = (address | units) >> bits != 0
+        end  = Signal(bits + 1)
+        m.d.comb += end.eq(address[:bits] + units[:bits])
         with m.Switch(kind):
             with m.Case(SectionKind.END):
-                with m.If(address != crc_before_block):
-                    self._fail(m, ErrorCode.CHECKSUM)
-                with m.Else():
-                    with m.If(is_program):
-                        m.d.sync += self.program_valid.eq(1)
-                    m.next = "HEADER"
-            for kind_ in LOADED_KINDS:
+                with m.If(address != crc):
+                    m.d.comb += verdict.eq(ErrorCode.CHECKSUM)
+            for kind_, capacity in capacities.items():
                 with m.Case(kind_):
                     allowed = is_program | (kind_ is SectionKind.ACTIVATIONS)
-                    end = Signal(33, name=f"end_{kind_.name.lower()}")
-                    m.d.comb += end.eq(address + units)
                     with m.If(~allowed):
-                        self._fail(m, ErrorCode.SECTION)
-                    with m.Elif(end > section_capacity(kind_, self.config)):
-                        self._fail(m, ErrorCode.SECTION_RANGE)
-                    with m.Elif(units == 0):
-                        m.next = "SECTION"
-                    with m.Else():
-                        m.d.sync += beats_left.eq(self.unit_beats[kind_] - 1)
-                        m.next = "UNITS"
+                        m.d.comb += verdict.eq(ErrorCode.SECTION)
+                    with m.Elif(far | (end > capacity)):
+                        m.d.comb += verdict.eq(ErrorCode.SECTION_RANGE)
             with m.Default():
-                self._fail(m, ErrorCode.SECTION)
+                m.d.comb += verdict.eq(ErrorCode.SECTION)
+        return verdict
+
+    def _begin_section(self, m, block, is_program, beats_left):
+        """Go on after a section's header that was found right."""
+        kind = block.words[0][:8]
+        with m.If(kind == SectionKind.END):
+            m.next = "HEADER"
+            with m.If(is_program & ~self.failed):
+                m.d.sync += self.program_valid.eq(1)
+        with m.Elif(block.words[2] == 0):
+            m.next = "SECTION"
+        with m.Else():
+            for kind_ in LOADED_KINDS:
+                with m.If(kind == kind_):
+                    m.d.sync += beats_left.eq(self.unit_beats[kind_] - 1)
+            m.next = "UNITS"
+
+    def _refuse(self, m, verdict):
+        with m.If(verdict != ErrorCode.NONE):
+            m.d.comb += [self.failed.eq(1), self.error.eq(verdict)]
+            m.next = "FAILED"
 
     def _take_block(self, m, complete, beats_left, then):
         with m.If(complete):
             m.d.sync += beats_left.eq(self.block_beats - 1)
             m.next = then
-
-    def _fail(self, m, code):
-        m.d.comb += [self.failed.eq(1), self.error.eq(code)]
-        m.next = "FAILED"
 
     def _watch_clear(self, m, beats_left):
         with m.If(self.clear):

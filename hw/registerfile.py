@@ -199,19 +199,20 @@ class RegisterFile(wiring.Component):
         with m.If(self.read_start):
             m.d.sync += self.read_start.eq(0)
 
+        # Both go everywhere, so they come from registers.
         wants_start = (control & Control.START) != 0
-        m.d.comb += self.clear.eq((control & Control.CLEAR) != 0)
-        with m.If(wants_start & ~self.clear & self.running):
+        wants_clear = (control & Control.CLEAR) != 0
+        m.d.sync += [self.start.eq(0), self.clear.eq(wants_clear)]
+        with m.If(wants_start & ~wants_clear & self.running):
             m.d.sync += error.eq(ErrorCode.BUSY)
-        with m.Elif(wants_start & ~self.clear):
+        with m.Elif(wants_start & ~wants_clear):
             m.d.sync += done.eq(0)
             with m.If(self.loading):
                 m.d.sync += error.eq(ErrorCode.INCOMPLETE)
             with m.Elif(~self.program_valid):
                 m.d.sync += error.eq(ErrorCode.NO_PROGRAM)
             with m.Else():
-                m.d.comb += self.start.eq(1)
-                m.d.sync += error.eq(ErrorCode.NONE)
+                m.d.sync += [self.start.eq(1), error.eq(ErrorCode.NONE)]
 
         with m.If(self.done):
             m.d.sync += done.eq(1)
@@ -219,7 +220,7 @@ class RegisterFile(wiring.Component):
             m.d.sync += error.eq(self.load_error)
         with m.If(self.program_failed):
             m.d.sync += error.eq(self.program_error)
-        with m.If(self.clear & ~self.running):
+        with m.If((wants_clear | self.clear) & ~self.running):
             m.d.sync += [done.eq(0), error.eq(ErrorCode.NONE)]
         m.d.comb += self.interrupt.eq(enable & (done | (error != 0)))
         return m
@@ -240,8 +241,10 @@ class RegisterFile(wiring.Component):
         counters = {}
         for register, event in events.items():
             counter = Signal(COUNTER_BITS, name=register.name.lower())
-            with m.If(self.running):
-                m.d.sync += counter.eq(counter + event)
+            happened = Signal(name=f"{register.name.lower()}_happened")
+            m.d.sync += happened.eq(self.running & event)
+            with m.If(happened):
+                m.d.sync += counter.eq(counter + 1)
             with m.If(self.start):
                 m.d.sync += counter.eq(0)
             counters[register] = counter
