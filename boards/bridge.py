@@ -268,12 +268,13 @@ class SerialBridge(wiring.Component):
         position = self._position
         beat    = Signal(self.host_bits)
         fetched = Signal()
+        offered = Signal()  # in OFFER; the accelerator's loader hangs on it
 
         def tell(count):
             m.d.sync += [self._words.eq(count), self._length.eq(2), position.eq(0)]
             m.next = "TELL"
 
-        m.d.comb += self.load.payload.eq(beat)
+        m.d.comb += [self.load.payload.eq(beat), self.load.valid.eq(offered)]
         with m.State("LOAD"):
             m.d.sync += fetched.eq(0)
             m.next = "GATHER"
@@ -284,11 +285,12 @@ class SerialBridge(wiring.Component):
             with m.If(fetched):
                 m.d.sync += [beat.eq(Cat(beat, argument.data)[8:]), position.eq(position + 1)]
                 with m.If((position & (beat_bytes - 1)) == beat_bytes - 1):
+                    m.d.sync += offered.eq(1)
                     m.next = "OFFER"
         with m.State("OFFER"):
             # The accelerator takes no beat while a program runs, and every program ends.
-            m.d.comb += self.load.valid.eq(1)
             with m.If(self.load.ready):
+                m.d.sync += offered.eq(0)
                 m.next = "GATHER"
                 with m.If(position == frames.length):
                     tell(position)

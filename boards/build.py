@@ -10,6 +10,7 @@ from typing import Any
 
 from smartdeal.boards import flow
 from smartdeal.boards.catalogue import Board
+from smartdeal.boards.effective import Effective, measure_effective
 from smartdeal.boards.errors import BoardError, FitError, TimingError
 from smartdeal.boards.flow import BITSTREAMS, Routed
 from smartdeal.boards.technology import TARGETS, Resources
@@ -46,6 +47,8 @@ class BuildReport:
     seconds : dict of float
         By step.
     tools : tuple of str
+    effective : Effective or str
+        What the array makes of ResNet-8, or why it cannot run it.
     """
 
     board: str
@@ -59,6 +62,7 @@ class BuildReport:
     bitstream: Path
     seconds: dict[str, float]
     tools: tuple[str, ...]
+    effective: Effective | str
 
     @property
     def elements(self) -> int:
@@ -92,7 +96,20 @@ class BuildReport:
             ("processing elements", f"{self.elements:,}"),
             ("peak", f"{self.peak_gops:.2f} GOPS"),
             ("peak per 1,000 LUTs", f"{self.peak_gops / self.resources.lut * 1e3:.2f} GOPS"),
+            *self._effective_rows(),
             ("time", f"{sum(self.seconds.values()):.0f} s"),
+        ]
+
+    def _effective_rows(self) -> list[tuple[str, str]]:
+        found = self.effective
+        if isinstance(found, str):
+            return [("ResNet-8 does not run on it", found)]
+        return [
+            (f"ResNet-8, {found.form}", f"{1 / found.seconds:,.0f} images/s, {found.cycles:,} "
+                                        "cycles"),
+            ("effective", f"{found.gops:.2f} GOPS"),
+            ("effective per 1,000 LUTs", f"{found.gops / self.resources.lut * 1e3:.2f} GOPS"),
+            (f"estimated dynamic power, table {found.technology}", f"{found.watts * 1e3:.1f} mW"),
         ]
 
     def as_dict(self) -> dict[str, Any]:
@@ -107,10 +124,19 @@ class BuildReport:
             "seeds": [asdict(seed) for seed in self.seeds], "seed": self.best,
             "processing_elements": self.elements, "peak_gops": round(self.peak_gops, 3),
             "gops_per_klut": round(self.peak_gops / self.resources.lut * 1e3, 3),
+            "effective": self._effective_dict(),
             "bitstream": self.bitstream.name, "bitstream_bytes": self.bitstream.stat().st_size,
             "seconds": {step: round(value, 1) for step, value in self.seconds.items()},
             "tools": list(self.tools),
         }
+
+    def _effective_dict(self) -> dict[str, Any]:
+        found = self.effective
+        if isinstance(found, str):
+            return {"refusal": found}
+        return {**asdict(found), "gops": round(found.gops, 3), "watts": round(found.watts, 6),
+                "images_per_second": round(1 / found.seconds, 1),
+                "gops_per_klut": round(found.gops / self.resources.lut * 1e3, 3)}
 
 
 def build_board(
@@ -176,7 +202,8 @@ def build_board(
     report = BuildReport(
         board.name, board.device, config, sources.clock_mhz, resources, board.capacity,
         tuple(routed), best.seed, bitstream, seconds,
-        tuple(tool_version(tool) for tool in _TOOLS[board.target]))
+        tuple(tool_version(tool) for tool in _TOOLS[board.target]),
+        measure_effective(config, sources.clock_mhz))
     write_whole(folder / "report.json", (json.dumps(report.as_dict(), indent=2) + "\n").encode())
     return report
 

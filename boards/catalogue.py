@@ -99,7 +99,8 @@ _MIDDLE = dict(rows=6, cols=16, drain_lanes=2, activation_words=2048, weight_ste
 _SMALL = dict(rows=2, cols=2, exponents=4, acc_bits=16, sum_bits=32, drain_lanes=1, max_slices=1,
               activation_words=1024, weight_steps=512, channel_entries=64, basis_entries=16,
               program_words=128, host_bits=32, basis=False, max_pool=False, residual=False,
-              reduce=False, move=False)
+              reduce=False, move=False, field_bits=11, counter_bits=32,
+              checksum_bits=8, memory_delays=True)
 
 BOARDS = {board.name: board for board in (
     Board("colorlight_5a75b_r7.0", "Colorlight 5A-75B R7.0",

@@ -130,6 +130,8 @@ def _pack_options(target: str, lines: list[str]) -> tuple[str, ...]:
 def synthesise(board: Board, folder: Path) -> float:
     """Make ``netlist.json`` and ``stat.json``; return the seconds that it took."""
     script = TARGETS[board.target].script.format(top=_TOP, liberty="")
+    if board.target == "ice40":  # as one module: what crosses from one to another is made smaller
+        script = script.replace(" -noflatten", "")
     if board.device.startswith("iCE40HX"):
         script = script.replace("-device u -dsp", "-device hx")
     if board.device.startswith("GW2A"):

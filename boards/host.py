@@ -23,7 +23,7 @@ from smartdeal.hw.registers import (
     Status,
 )
 
-__all__ = ["BoardResult", "BoardSession", "open_port", "run_on_board"]
+__all__ = ["BoardResult", "BoardSession", "check_program", "open_port", "run_on_board"]
 
 #: What a simulated board's name begins with.
 _SIMULATED = "sim:"
@@ -180,6 +180,13 @@ class BoardSession:
         return b"".join(data[at:at + config.cols] for at in range(0, len(data), unit))
 
 
+def check_program(program: NetworkProgram) -> None:
+    """Raise :exc:`LinkError` unless a board can run the program: boards have no system memory."""
+    if program.memory_bytes:
+        raise LinkError(f"the program of {program.name} needs {program.memory_bytes:,} bytes of "
+                        "system memory, which no board has; compile it without --memory")
+
+
 def open_port(
     name: str, config: AcceleratorConfig, tell: Callable[[str, float], None],
 ) -> Port:
@@ -223,9 +230,15 @@ def run_on_board(
     Raises
     ------
     LinkError
-        If there is no board, another configuration, or the line is too bad.
+        If the program needs system memory, there is no board, another configuration, or the line
+        is too bad.
     """
     tell = tell or (lambda stage, done: None)
+    try:
+        check_program(program)
+    except LinkError:
+        port.close()
+        raise
     tell("connect", 0.0)
     session = BoardSession(port)
     try:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from smartdeal.cli.output import console, fitting, stages, write_text
 from smartdeal.cli.run import about, float_network, preprocessing_about
-from smartdeal.golden.files import check_target
+from smartdeal.golden.files import check_apart, check_target
 
 if TYPE_CHECKING:  # what evaluation needs takes seconds to import
     from smartdeal.compiler import NetworkProgram
@@ -56,13 +56,16 @@ def accuracy(
     json_file: Path | None,
 ) -> int:
     """Count how often a network that smartdeal compile made is right."""
+    from smartdeal.golden.store import beside, load_network
+
     if json_file is not None:
+        check_apart({"--json": json_file}, {
+            "the program": program, "the integer network": beside(program), "--data": data})
         check_target(json_file)
     with stages() as tell:
         from smartdeal.compiler import NetworkProgram
         from smartdeal.golden.accuracy import float_logits, integer_logits, scores
         from smartdeal.golden.labelled import read_labelled
-        from smartdeal.golden.store import beside, load_network
 
         loaded = NetworkProgram.load(program)
         network = load_network(beside(program), about(loaded, program, "integer_sha256"))

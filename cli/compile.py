@@ -12,7 +12,7 @@ from rich.table import Table
 
 from smartdeal.cli.output import console, fitting, stages, write_text
 from smartdeal.cli.quantisation import ModelChoice, model_options, recipe_options
-from smartdeal.golden.files import check_target, write_whole
+from smartdeal.golden.files import check_apart, check_target, write_whole
 
 if TYPE_CHECKING:  # what compilation needs takes seconds to import
     from smartdeal.golden.sparsity import Removal
@@ -35,6 +35,7 @@ Examples:
   smartdeal compile my.onnx --calibration images/ --preprocessing imagenet --form shift2 -o net.sdp
   smartdeal compile my.pt2 --calibration 'cal*.png' --mean 0.5 --deviation 0.25 -o net.sdp
   smartdeal compile resnet20_fashion --budget cycles=300000 --curve curve.svg -o net.sdp
+  smartdeal compile resnet18 --memory --form deepshift --timeline timeline.svg -o net.sdp
 """
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -45,26 +46,37 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("-o", "--output", type=_FILE, required=True, metavar="FILE.sdp",
               help="Program file to write.")
 @click.option("--json", "json_file", type=_FILE, metavar="FILE", help="Write the tables as JSON.")
-@click.option("--curve", type=_FILE, metavar="FILE.svg|png",
+@click.option("--curve", type=_FILE, metavar="FILE.svg|png|pdf",
               help="Draw what --budget chooses from.")
+@click.option("--timeline", type=_FILE, metavar="FILE.svg|png|pdf",
+              help="Draw what runs when, and what the activation buffer holds.")
 @recipe_options
 def compile_command(
     choice: ModelChoice, recipe: "Recipe", output: Path, json_file: Path | None, curve: Path | None,
+    timeline: Path | None,
 ) -> None:
     """Quantise and compile MODEL into one program file."""
     from smartdeal.golden.form_layers import check_forms
     from smartdeal.golden.networks import ResNet
     from smartdeal.golden.store import beside
     from smartdeal.sim.compilation import compile_model
-    from smartdeal.sim.curve import check_curve, draw_curve
+    from smartdeal.sim.curve import draw_curve
+    from smartdeal.sim.picture import check_picture
+    from smartdeal.sim.timeline import network_timeline
+    from smartdeal.sim.timeline_picture import draw_timeline
 
     if not output.parent.is_dir():
         raise click.BadParameter(f"folder {output.parent} does not exist", param_hint="--output")
-    if curve is not None:
-        if recipe.budget is None:
-            raise click.UsageError("--curve needs --budget")
-        check_curve(curve)
-    for target in (output, beside(output), json_file, curve):  # now, not when the work is done
+    if curve is not None and recipe.budget is None:
+        raise click.UsageError("--curve needs --budget")
+    for picture in (curve, timeline):
+        if picture is not None:
+            check_picture(picture)
+    # Now, not when the work is done.
+    targets = {"--output": output, "the integer network": beside(output), "--json": json_file,
+               "--curve": curve, "--timeline": timeline}
+    check_apart(targets, choice.files)
+    for target in targets.values():
         if target is not None:
             check_target(target)
     with stages() as tell:
@@ -86,8 +98,12 @@ def compile_command(
         write_text(json_file, json.dumps(
             _as_json(compiled, recipe, model.graph.notes), indent=2) + "\n")
     trade_off = compiled.trade_off
+    title = f"{model.name}, {recipe.config.rows}×{recipe.config.cols}"
     if curve is not None and trade_off is not None:
-        draw_curve(trade_off, curve, f"{model.name}, {recipe.config.rows}×{recipe.config.cols}")
+        draw_curve(trade_off, curve, title)
+    if timeline is not None:
+        draw_timeline(compiled.program, network_timeline(compiled.program, recipe.timing),
+                      timeline, title)
     out = console()
     out.print(f"{model.name}, {recipe.config.rows}×{recipe.config.cols} array; {model.source}, "
               f"{told}", soft_wrap=True)
@@ -131,9 +147,12 @@ def _table(rows: "list[LayerSummary]") -> Table:
     before, after = (sum(getattr(row, name) for row in rows)
                      for name in ("bytes_before", "bytes_after"))
     table.add_column("layer", "total", no_wrap=True)
+    saved = sum(row.saved_bytes for row in rows)
+    coded = (("saved by\ncoding", f"{saved:,}"),) if saved else ()
     for name, footer in (
         ("output", ""), ("form", ""), ("terms\n/weight", ""), ("zero\nvectors", ""),
-        ("bytes\nbefore", f"{before:,}"), ("bytes\nafter", f"{after:,}"), ("weight\nerror", ""),
+        ("bytes\nbefore", f"{before:,}"), ("bytes\nafter", f"{after:,}"), *coded,
+        ("weight\nerror", ""),
         ("cycles", f"{sum(row.cycles.total for row in rows):,}"),
     ):
         justify = "left" if name in ("output", "form") else "right"
@@ -141,9 +160,10 @@ def _table(rows: "list[LayerSummary]") -> Table:
     for row in rows:
         weights = (f"{row.terms_per_weight:.2f}", f"{row.zero_vectors:.1%}",
                    f"{row.bytes_before:,}") if row.form else ("–", "–", "–")
+        by_coding = [f"{row.saved_bytes:,}" if row.saved_bytes else "plain"] if saved else []
         table.add_row(row.name, _shape(row.output_shape), row.form or row.kind, *weights,
-                      f"{row.bytes_after:,}", f"{row.weight_error:.1%}" if row.form else "–",
-                      f"{row.cycles.total:,}")
+                      f"{row.bytes_after:,}", *by_coding,
+                      f"{row.weight_error:.1%}" if row.form else "–", f"{row.cycles.total:,}")
     return table
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 if TYPE_CHECKING:  # what measuring needs takes seconds to import
     from smartdeal.sim.costs import NetworkCosts
 
-__all__ = ["cost_table", "costs_as_json", "format_table", "part_table", "total_line"]
+__all__ = ["cost_table", "costs_as_json", "format_table", "micro", "part_table", "total_line"]
 
 _BYTE = 8
 
@@ -25,21 +25,27 @@ def _count(value: int | None) -> str:
     return "–" if value is None else f"{value:,}"
 
 
+def micro(picojoule: float | None) -> str:
+    """Return an energy in µJ."""
+    return "–" if picojoule is None else f"{picojoule / 1e6:,.2f}"
+
+
 def cost_table(costs: "NetworkCosts") -> Table:
-    """Return a line per layer: sparsity, storage and cycles."""
+    """Return a line per layer: sparsity, storage, cycles and energy."""
     table = _table(
         ("layer", "total"), ("form", ""), ("weights", f"{costs.weights:,}"),
         ("zero\nweights", ""), ("zero\nvectors", f"{costs.zero_vectors:.1%}"),
         ("terms\n/weight", ""),
         ("bits\n/weight", f"{costs.stored_bits / costs.weights:.2f}"),
         ("stored\nbytes", f"{-(-costs.stored_bits // _BYTE):,}"),
-        ("program\nbytes", _count(costs.program_bytes)), ("cycles", _count(costs.cycles)))
+        ("program\nbytes", _count(costs.program_bytes)), ("cycles", _count(costs.cycles)),
+        ("energy\nµJ", micro(costs.energy_pj)))
     for layer in costs.layers:
         table.add_row(
             layer.name, layer.form, f"{layer.weights:,}", f"{layer.zero_weights:.1%}",
             f"{layer.zero_vectors:.1%}", f"{layer.terms_per_weight:.2f}",
             f"{layer.stored_bits / layer.weights:.2f}", f"{-(-layer.stored_bits // _BYTE):,}",
-            _count(layer.program_bytes), _count(layer.cycles))
+            _count(layer.program_bytes), _count(layer.cycles), micro(layer.energy_pj))
     return table
 
 
@@ -74,6 +80,8 @@ def total_line(costs: "NetworkCosts") -> str:
     """Return what the network takes, in a sentence."""
     line = (f"{costs.stored_bits / _BYTE:,.0f} bytes of weights, {costs.ratio:.1f} times less than "
             f"float32")
+    if costs.energy_pj is not None:
+        line += f"; energy of an image by the table {costs.technology}, loading included"
     return f"{line}; {costs.refusal}" if costs.refusal else line
 
 
@@ -83,5 +91,6 @@ def costs_as_json(costs: "NetworkCosts") -> dict[str, Any]:
         "weights": costs.weights, "stored_bits": costs.stored_bits, "bits": costs.bits(),
         "ratio": costs.ratio, "zero_vectors": costs.zero_vectors, "cycles": costs.cycles,
         "program_bytes": costs.program_bytes, "refusal": costs.refusal,
+        "energy_pj": costs.energy_pj, "technology": costs.technology,
         "layers": [{**asdict(layer), "stored_bits": layer.stored_bits}
                    for layer in costs.layers]}

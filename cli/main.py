@@ -17,6 +17,7 @@ from smartdeal.cli.compile import compile_command
 from smartdeal.cli.compress import compress
 from smartdeal.cli.config import config
 from smartdeal.cli.disasm import disasm
+from smartdeal.cli.explore import explore
 from smartdeal.cli.generate import generate
 from smartdeal.cli.report import report
 from smartdeal.cli.run import run
@@ -79,6 +80,7 @@ COMMANDS = (
     shootout,
     report,
     compare,
+    explore,
     synth,
     boards,
     build,

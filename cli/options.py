@@ -29,13 +29,20 @@ CONFIGURATION_HELP = {
     "channel_entries": "Entries of the requantisation table.",
     "basis_entries": "Entries of the basis memory.",
     "program_words": "Words of instruction memory.",
-    "host_bits": "Bits of the load and store streams: 32, 64, 128 or 256.",
+    "host_bits": "Bits of the load and store streams: 32, 64, 128 or 256; with memory less than "
+                 "the 8 · cols of a word, so 128 needs more than 16 columns and 256 more than 32.",
     "basis": "Basis stage, for the SmartDeal form.",
     "max_pool": "Max pooling.",
     "residual": "Residual addition.",
     "reduce": "Global average pooling.",
     "move": "Laying tensors out anew, for networks that stay on chip.",
     "memory": "Transfers that a program does by itself, for networks that do not fit on chip.",
+    "entropy": "Decoding Huffman-coded steps in images; not with memory.",
+    "binary": "XNOR mode for binary weights and activations.",
+    "field_bits": "Bits of the longest number in an instruction, 8…32; narrower is smaller.",
+    "counter_bits": "Bits of the counters of cycles, 24…48.",
+    "checksum_bits": "Bits of an image checked per cycle; 0 means all of a beat.",
+    "memory_delays": "Long delay lines are block RAMs.",
 }
 
 

@@ -53,6 +53,13 @@ class ModelChoice:
     labels: Path | None
     seed: int
 
+    @property
+    def files(self) -> dict[str, Path | None]:
+        """What is read, by its name in messages."""
+        return {"MODEL": Path(self.model) if Path(self.model).suffix else None,
+                "--weights": self.weights, "--calibration": self.calibration,
+                "--labels": self.labels}
+
     def open(self) -> "tuple[Model, Preprocessing | None, tuple[str, ...]]":
         """Return the model, how pixels become its input, and what its outputs mean."""
         from smartdeal.compiler.models import open_model, read_labels

@@ -9,7 +9,7 @@ import click
 from rich import box
 from rich.table import Table
 
-from smartdeal.cli.options import configuration_options
+from smartdeal.cli.options import check_timing, configuration_options, memory_options
 from smartdeal.cli.output import console, fitting, stages, write_text
 from smartdeal.golden.files import check_target
 from smartdeal.golden.specs import NETWORKS
@@ -17,17 +17,21 @@ from smartdeal.hw.config import AcceleratorConfig
 
 if TYPE_CHECKING:  # what the model needs takes seconds to import
     from smartdeal.sim.energy.model import NetworkCost
+    from smartdeal.sim.memory_timing import MemoryTiming
 
 __all__ = ["report"]
 
 _EPILOG = f"""NET is one of {', '.join(NETWORKS)}, or a program file of smartdeal compile. The page
-is one file that opens offline. --form mixed takes smartdeal for 3×3, deepshift for 1×1 and shift2
-for the first and the linear layer.
+is one file that opens offline. What is counted is the program that smartdeal compile makes: on
+chip where all tensors fit the activation buffer, with system memory (--memory) where they do not;
+--no-memory refuses such a network. --form mixed takes smartdeal for 3×3, deepshift for 1×1 and
+shift2 for the first and the linear layer.
 
 \b
 Examples:
   smartdeal report resnet18 -o report.html
   smartdeal report resnet50 --form mixed --rows 63 --cols 32 --zero-fraction 0.45 --json r.json
+  smartdeal report resnet50 --memory --memory-latency 100 --memory-bandwidth 4
   smartdeal report net.sdp --tech 45nm --csv layers.csv
   smartdeal report resnet8 --tech my_process.toml
 """
@@ -50,30 +54,34 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
               help="Checkpoint with torchvision's parameter names, .pt, .pth or .npz.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
               help="Of seeded weights.")
+@click.option("--by-layer", is_flag=True,
+              help="Each layer as a program of its own, whose host loads and stores.")
+@memory_options
 @configuration_options
 @click.pass_context
 def report(
-    context: click.Context, config: AcceleratorConfig, net: str, output: Path | None,
-    json_file: Path | None, csv_file: Path | None, tech: str, form: str, zero_fraction: float,
-    weights: Path | None, seed: int,
+    context: click.Context, config: AcceleratorConfig, timing: "MemoryTiming", net: str,
+    output: Path | None, json_file: Path | None, csv_file: Path | None, tech: str, form: str,
+    zero_fraction: float, weights: Path | None, seed: int, by_layer: bool,
 ) -> None:
     """Tell latency, energy and traffic of NET, layer by layer, and where they go."""
     from smartdeal.sim.energy.technology import Technology
     from smartdeal.sim.report.data import report_csv, report_data
     from smartdeal.sim.report.page import render
 
-    if config.memory:
-        raise click.UsageError("the report counts programs whose host loads and stores; leave "
-                               "--memory out (smartdeal compile tells cycles and traffic with it)")
+    if by_layer and config.memory:
+        raise click.UsageError("with --by-layer the host loads and stores; leave --memory out")
+    check_timing(timing, config)
     for target in (output, json_file, csv_file):
         if target is not None:
             check_target(target)
     technology = Technology.load(tech)
-    cost, form, took = _cost(context, config, net, form, zero_fraction, weights, seed)
+    cost, form, took = _cost(context, config, timing, net, form, zero_fraction, weights, seed,
+                             by_layer=by_layer)
     data = report_data(cost, technology, form)
     out = console()
-    out.print(f"{cost.name}, {form}, {cost.config.rows}×{cost.config.cols} array; {cost.source}",
-              soft_wrap=True)
+    out.print(f"{cost.name}, {form}, {cost.config.rows}×{cost.config.cols} array; {cost.source}; "
+              f"{data['mode']}", soft_wrap=True)
     out.print(fitting(out, [_table(data)]))
     out.print(_verdict(data, took), soft_wrap=True)
     if output is not None:
@@ -85,32 +93,45 @@ def report(
 
 
 def _cost(
-    context: click.Context, config: AcceleratorConfig, net: str, form: str, zero_fraction: float,
-    weights: Path | None, seed: int,
+    context: click.Context, config: AcceleratorConfig, timing: "MemoryTiming", net: str, form: str,
+    zero_fraction: float, weights: Path | None, seed: int, *, by_layer: bool,
 ) -> "tuple[NetworkCost, str, float]":
     """Return the cost, the form it has, and the seconds that the model took."""
-    from smartdeal.sim.energy.model import cost_of_layers
+    from smartdeal.sim.energy.model import cost_of_layers, cost_of_program
 
     if net.endswith(".sdp"):
-        return _from_file(context, Path(net))
+        return _from_file(context, Path(net), timing)
+    # Whoever does not say --no-memory gets it where it is needed.
+    free = context.get_parameter_source("memory") is not click.core.ParameterSource.COMMANDLINE
     with stages() as tell:
-        from smartdeal.sim.energy.work import compile_network_layers
+        from smartdeal.sim.energy.work import compile_network_layers, compile_network_program
 
-        layers, source = compile_network_layers(
-            net, config, form=form, zero_fraction=zero_fraction, weights=weights, seed=seed,
-            progress=tell)
-        start = time.perf_counter()
-        cost = cost_of_layers(net, source, layers, config)
+        if by_layer:
+            layers, source = compile_network_layers(
+                net, config, form=form, zero_fraction=zero_fraction, weights=weights, seed=seed,
+                progress=tell)
+            start = time.perf_counter()
+            cost = cost_of_layers(net, source, layers, config)
+        else:
+            program = compile_network_program(
+                net, config, form=form, zero_fraction=zero_fraction, weights=weights, seed=seed,
+                progress=tell, may_use_memory=free)
+            check_timing(timing, program.config)
+            start = time.perf_counter()
+            cost = cost_of_program(program, timing)
     return cost, form, time.perf_counter() - start
 
 
-def _from_file(context: click.Context, path: Path) -> "tuple[NetworkCost, str, float]":
+def _from_file(
+    context: click.Context, path: Path, timing: "MemoryTiming",
+) -> "tuple[NetworkCost, str, float]":
     from smartdeal.compiler import Program
     from smartdeal.compiler.files import load_program
     from smartdeal.sim.energy.model import cost_of_program
 
     given = [name for name, value in context.params.items() if value is not None and name in (
-        "form", "zero_fraction", "weights", "seed", *AcceleratorConfig().as_dict(), "config_file")
+        "form", "zero_fraction", "weights", "seed", "by_layer", "config_file",
+        *AcceleratorConfig().as_dict())
         and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
     if given:
         raise click.UsageError(f"a program file has its own form and configuration; leave out "
@@ -119,8 +140,9 @@ def _from_file(context: click.Context, path: Path) -> "tuple[NetworkCost, str, f
     if isinstance(program, Program):
         raise click.UsageError(f"{path} holds a single layer; make a network with smartdeal "
                                "compile")
+    check_timing(timing, program.config)
     start = time.perf_counter()
-    cost = cost_of_program(program)
+    cost = cost_of_program(program, timing)
     form = program.about.get("form", "")
     return cost, form if isinstance(form, str) else "mixed", time.perf_counter() - start
 

@@ -9,6 +9,7 @@ import click
 from smartdeal.cli.options import check_timing, memory_options
 from smartdeal.cli.output import console, stages, write_text
 from smartdeal.cli.simulate import WrongHardware
+from smartdeal.golden.files import check_apart, check_target
 
 if TYPE_CHECKING:  # what running needs takes seconds to import
     import numpy as np
@@ -59,9 +60,16 @@ def run(
     compare: bool, json_file: Path | None, port: str | None, timing: "MemoryTiming",
 ) -> int:
     """Run a network that smartdeal compile made, on images, and print their classes."""
+    check_apart({"--json": json_file}, {
+        "the program": program, **{f"IMAGE {path}": path for path in images}})
+    if json_file is not None:
+        check_target(json_file)
     if port is not None:
         if engine != "interpreter":
             raise click.UsageError("--port and --engine exclude each other: a board is an engine")
+        if compare:
+            raise click.UsageError("--port and --compare exclude each other; leave out --port to "
+                                   "compare the interpreter's classes")
         return _on_board(program, images, port, top, json_file)
     if engine == "rtl":
         from smartdeal.sim.runner import check_tools
@@ -113,11 +121,12 @@ def _on_board(
     program: Path, images: tuple[Path, ...], port: str, top: int, json_file: Path | None,
 ) -> int:
     """Run on a board and print classes and measured cycles."""
-    from smartdeal.boards.host import open_port, run_on_board
+    from smartdeal.boards.host import check_program, open_port, run_on_board
     from smartdeal.compiler import NetworkProgram
     from smartdeal.golden.pictures import read_pictures
 
     loaded = NetworkProgram.load(program)
+    check_program(loaded)
     pictures = read_pictures(images, loaded.input_shape, preprocessing_about(loaded, program))
     with stages() as tell:
         results, session = run_on_board(
@@ -211,6 +220,10 @@ def _verdict(reports: "list[NetworkReport]") -> tuple[bool, str]:
                 return False, (f"FAILED: image {number}, segment {index} counted "
                                f"{segment.measured}, overhead {segment.overhead}, but "
                                f"{segment.predicted} was predicted")
+        if not report.cycle_exact:  # by its counters it was
+            return False, (f"FAILED: image {number} loaded {report.bytes_loaded:,} bytes of "
+                           f"system memory and stored {report.bytes_stored:,}, which is not what "
+                           "was predicted")
     if reports[0].segments[0].measured is None:
         return True, ""
     total = sum(report.bytes_compared for report in reports)

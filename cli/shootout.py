@@ -11,6 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from smartdeal.cli.cost_tables import micro
 from smartdeal.cli.output import console, fitting, write_text
 from smartdeal.cli.training_options import DATA_HELP
 from smartdeal.hw.config import AcceleratorConfig
@@ -114,12 +115,13 @@ class _Nothing:
 def _table(entries: "list[Entry]") -> Table:
     table = Table(box=box.SIMPLE, pad_edge=False)
     columns = ("", "weights from", "float", "integers", "bytes", "times\nless", "zero\nvectors",
-               "cycles")
+               "cycles", "energy\nµJ")
     for number, name in enumerate(columns):
         table.add_column(name, justify="left" if number < 2 else "right", no_wrap=True)
     for entry in entries:
         table.add_row(entry.label, entry.source, f"{entry.float_accuracy:.2%}",
                       f"{entry.accuracy:.2%}", f"{entry.stored_bytes:,}", f"{entry.ratio:.1f}",
                       f"{entry.zero_vectors:.1%}",
-                      "–" if entry.cycles is None else f"{entry.cycles:,}")
+                      "–" if entry.cycles is None else f"{entry.cycles:,}",
+                      micro(entry.energy_pj))
     return table

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from smartdeal.compiler.errors import CompileError, advice
 from smartdeal.compiler.steps import BasisTable, Block, Lowering
-from smartdeal.golden.formats import ACT_MAX, ACT_MIN, BASIS_SIZE
+from smartdeal.golden.formats import ACT_MAX, ACT_MIN, BASIS_SIZE, PACKED
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import LayerFlag
 
@@ -24,6 +24,9 @@ _MOST_BITS = 64
 
 def _running(block: Block) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the bounds after 0, 1, … steps: largest sum and largest negative sum, (steps+1, R)."""
+    if block.binary:
+        most = np.arange(len(block) + 1)[:, None] * PACKED
+        return most, most
     coefficients = block.coefficients.astype(np.int64)
     plus = np.zeros((len(block) + 1, coefficients.shape[1]), np.int64)
     minus = np.zeros_like(plus)
@@ -161,6 +164,8 @@ def _slice_bound(
     lowering: Lowering, number: int, index: int, block: Block,
 ) -> NDArray[np.int64]:
     """Return the largest magnitude that a slice adds to each output channel of a group."""
+    if block.binary:
+        return np.array([len(block) * PACKED])
     magnitude = np.abs(block.coefficients.astype(np.int64)).sum(axis=0) * -ACT_MIN
     basis = lowering.basis
     if basis is None:

@@ -57,7 +57,8 @@ def place(
         raise CompileError(
             layer, f"with it the tensors on chip take {needed * config.cols} bytes, {needed} words "
             f"of the activation buffer, the accelerator has activation_words = "
-            f"{config.activation_words}; {advice(config, 'activation_words', needed)}")
+            f"{config.activation_words}; {advice(config, 'activation_words', needed)}, or memory = "
+            "true")
     return placed
 
 

@@ -16,12 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from smartdeal.compiler.errors import ProgramFormatError
+from smartdeal.compiler.errors import ImageError, ProgramFormatError
 
 __all__ = ["FILE_MAGIC", "FILE_VERSION", "naming", "pack", "read", "reading", "unpack"]
 
 FILE_MAGIC = b"SDPF"
-FILE_VERSION = 2
+FILE_VERSION = 3
 
 _HEADER = struct.Struct("<4sIII")
 
@@ -47,16 +47,16 @@ def unpack(data: bytes) -> tuple[dict[str, Any], list[bytes]]:
                                  f"not {data[:4]!r}")
     if len(data) < _HEADER.size:
         raise ProgramFormatError(f"cut short: the header has {_HEADER.size} bytes, the file "
-                                 f"{len(data)}; compile the layer again")
+                                 f"{len(data)}; compile it again")
     _, version, size, checksum = _HEADER.unpack_from(data)
     if version != FILE_VERSION:
         raise ProgramFormatError(f"program file version must be {FILE_VERSION}, not {version}; "
-                                 "compile the layer again")
+                                 "compile it again")
     body = data[_HEADER.size:]
     found = zlib.crc32(body)
     if found != checksum:
         raise ProgramFormatError(f"damaged or cut short: checksum must be {checksum:#010x}, not "
-                                 f"{found:#010x}; compile the layer again")
+                                 f"{found:#010x}; compile it again")
     with reading("manifest"):
         manifest = dict(json.loads(body[:size]))
         sizes = [int(length) for length in manifest.pop("images")]
@@ -75,10 +75,14 @@ def reading(what: str) -> Iterator[None]:
     try:
         yield
     except KeyError as error:
-        raise ProgramFormatError(f"{what} lacks {error.args[0]!r}; compile the layer again") \
+        raise ProgramFormatError(f"{what} lacks {error.args[0]!r}; compile it again") \
             from None
+    except ImageError as error:
+        raise ProgramFormatError(
+            f"{what} is for another accelerator than the file's configuration, or from another "
+            f"version of smartdeal: {error.problem}; compile it again") from None
     except (TypeError, ValueError, AttributeError) as error:
-        raise ProgramFormatError(f"{what} is wrong: {error}; compile the layer again") from None
+        raise ProgramFormatError(f"{what} is wrong: {error}; compile it again") from None
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """The disassembler: an image as text, as far as it makes sense.
 
 Steps are listed as ``address word:lane | coefficients``, one column per array row: ``+5`` is 2^5,
-``-0`` is -2^0, ``.`` is no coefficient. ``next_last`` is the sign ``>``.
+``-0`` is -2^0, ``.`` is no coefficient. ``next_last`` is the sign ``>``. With the feature
+``binary`` a code may be either, a coefficient or eight weights, and is shown in hexadecimal.
 """
 
 from collections.abc import Iterator, Sequence
@@ -109,7 +110,9 @@ def list_section(section: Section, memory: Steps, config: AcceleratorConfig) -> 
     layout = section_format(section.kind, config)
     count = len(section.data) // layout.unit_bytes(config.host_bits)
     lines = ["", f"section {section.kind.name} at offset {section.offset}: {count} words from "
-                 f"{section.address}"]
+                 f"{section.address}"
+                 + (f", coded: {len(section.coded)} bytes for {len(section.data)}"
+                    if section.coded else "")]
     match section.kind:
         case SectionKind.PROGRAM:
             lines += _program(section, memory, config)
@@ -262,6 +265,8 @@ def _steps(section: Section, config: AcceleratorConfig) -> Iterator[str]:
     for index, (value, exponent) in enumerate(zip(values, exponents, strict=True)):
         row = " ".join(("." if v == 0 else f"{'-' if v < 0 else '+'}{e}").rjust(width)
                        for v, e in zip(value, exponent, strict=True))
+        if config.binary:
+            row = " ".join(f"{int(code):02x}" for code in codes[index])
         mark = ">" if columns["next_last"][index] else " "
         yield (f"{section.address + index:6}{mark} {columns['word'][index]}:"
                f"{columns['lane'][index]} | {row}")

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smartdeal.compiler.errors import ImageError
+from smartdeal.golden.coded_steps import CodedStepsError, decode_steps
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import (
     BLOCK_BYTES,
@@ -25,8 +26,8 @@ from smartdeal.hw.isa import (
     section_format,
 )
 
-__all__ = ["ImageContents", "Section", "block_bytes", "pack_activations", "read_image",
-           "scan_image", "write_image"]
+__all__ = ["ImageContents", "Section", "block_bytes", "check_header", "pack_activations",
+           "read_image", "scan_image", "write_image"]
 
 _HEADER = struct.Struct("<IHHII")
 _BLOCK = struct.Struct("<IIII")
@@ -44,6 +45,9 @@ class Section:
         First word.
     data : bytes
         Units, each padded to whole beats.
+    coded : bytes
+        Of entropy-coded steps, what stands in the image instead: whole beats. ``data`` are the
+        units that it decodes to.
     offset : int
         Byte of the image at which the section header stands; 0 in a section to be written.
     """
@@ -52,6 +56,7 @@ class Section:
     address: int
     data: bytes
     offset: int = 0
+    coded: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -98,8 +103,9 @@ def write_image(
         if rest:
             raise ValueError(f"Section {section.kind.name} must hold whole units of {unit} bytes, "
                              f"not {len(section.data)} bytes")
-        pieces.append(_BLOCK.pack(section.kind, section.address, count, 0).ljust(size, b"\0"))
-        pieces.append(section.data)
+        beats = len(section.coded) * 8 // config.host_bits
+        pieces.append(_BLOCK.pack(section.kind, section.address, count, beats).ljust(size, b"\0"))
+        pieces.append(section.coded or section.data)
     body = b"".join(pieces)
     return body + _BLOCK.pack(SectionKind.END, zlib.crc32(body), 0, 0).ljust(size, b"\0")
 
@@ -116,8 +122,8 @@ def pack_activations(data: NDArray[np.int8], config: AcceleratorConfig) -> bytes
     return units.tobytes()
 
 
-def scan_image(image: bytes, config: AcceleratorConfig) -> ImageContents:
-    """Read an image up to its end or its first problem, in the accelerator's order of checks."""
+def _scan_header(image: bytes, config: AcceleratorConfig) -> ImageContents:
+    """Return an image's header, and what is wrong with it."""
     size = block_bytes(config)
     if len(image) < size:
         return ImageContents(None, (), ImageError(
@@ -133,6 +139,28 @@ def scan_image(image: bytes, config: AcceleratorConfig) -> ImageContents:
         if value != right:
             return ImageContents(header, (), ImageError(
                 code, offset, f"{name} must be {right:#x}, not {value:#x}"))
+    return ImageContents(header, (), None)
+
+
+def check_header(image: bytes, config: AcceleratorConfig) -> None:
+    """Raise unless an image is for this configuration.
+
+    Raises
+    ------
+    ImageError
+        If magic, version or fingerprint are wrong; the rest of the image is not looked at.
+    """
+    problem = _scan_header(image, config).problem
+    if problem is not None:
+        raise problem
+
+
+def scan_image(image: bytes, config: AcceleratorConfig) -> ImageContents:
+    """Read an image up to its end or its first problem, in the accelerator's order of checks."""
+    start = _scan_header(image, config)
+    if start.problem is not None:
+        return start
+    header = start.header
     sections: list[Section] = []
     try:
         _scan_sections(image, config, sections)
@@ -150,7 +178,7 @@ def _scan_sections(image: bytes, config: AcceleratorConfig, sections: list[Secti
         if offset + size > len(image):
             raise ImageError(ErrorCode.INCOMPLETE, len(image),
                              "the image ends before its trailer")
-        kind, address, count, _ = _BLOCK.unpack_from(image, offset)
+        kind, address, count, beats = _BLOCK.unpack_from(image, offset)
         if kind == SectionKind.END:
             break
         if kind not in list(SectionKind):
@@ -166,6 +194,9 @@ def _scan_sections(image: bytes, config: AcceleratorConfig, sections: list[Secti
                              f"{address + count}")
         start = offset + size
         unit = section_format(kind, config).unit_bytes(config.host_bits)
+        if config.entropy and kind == SectionKind.STEPS and count and beats:
+            offset = _scan_coded(image, config, sections, (address, count, beats), offset)
+            continue
         end = start + count * unit
         whole = min(end, len(image) - (len(image) - start) % unit)
         sections.append(Section(kind, address, image[start:whole], offset))
@@ -180,6 +211,26 @@ def _scan_sections(image: bytes, config: AcceleratorConfig, sections: list[Secti
     if offset + size != len(image):
         raise ImageError(ErrorCode.MAGIC, offset + size,
                          f"{len(image) - offset - size} bytes stand behind the trailer")
+
+
+def _scan_coded(
+    image: bytes, config: AcceleratorConfig, sections: list[Section],
+    header: tuple[int, int, int], offset: int,
+) -> int:
+    """Append a section of coded steps, given as address, count and beats; return where it ends."""
+    address, count, beats = header
+    start = offset + block_bytes(config)
+    end = start + beats * config.host_bits // 8
+    if end > len(image):
+        raise ImageError(ErrorCode.INCOMPLETE, len(image),
+                         f"section STEPS, coded, needs {end - len(image)} more bytes")
+    coded = image[start:end]
+    try:
+        data = decode_steps(coded, count, config)
+    except CodedStepsError as error:
+        raise ImageError(ErrorCode.ENTROPY, start, f"coded steps: {error}") from None
+    sections.append(Section(SectionKind.STEPS, address, data, offset, coded))
+    return end
 
 
 def read_image(image: bytes, config: AcceleratorConfig) -> ImageContents:

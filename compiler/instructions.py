@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from smartdeal.compiler.errors import CompileError
 from smartdeal.compiler.image import Section
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import (
@@ -18,7 +19,7 @@ from smartdeal.hw.isa import (
 )
 from smartdeal.hw.packing import WordFormat
 
-__all__ = ["END_WORDS", "jump_words", "layer_words", "load_words", "move_words",
+__all__ = ["END_WORDS", "check_fields", "jump_words", "layer_words", "load_words", "move_words",
            "program_section", "stream_fields", "wait_words"]
 
 #: An END instruction.
@@ -48,6 +49,32 @@ def wait_words(loads: int, flags: int = 0) -> NDArray[np.uint32]:
 def jump_words(address: int) -> NDArray[np.uint32]:
     """Return the word of a JUMP to a word of the instruction memory."""
     return _words(JUMP_INSTRUCTION, {"opcode": Opcode.JUMP, "address": address})
+
+
+def check_fields(name: str, words: NDArray[np.uint32], config: AcceleratorConfig) -> None:
+    """Refuse an instruction with a number that the accelerator has no bits for.
+
+    Parameters
+    ----------
+    name : str
+        Of the layer or tensor, for the message.
+    words : (INSTRUCTION_WORDS,)
+        A LAYER or a MOVE.
+
+    Raises
+    ------
+    CompileError
+        If a field does not fit.
+    """
+    layout = MOVE_INSTRUCTION if int(words[0]) & 0xFF == Opcode.MOVE else INSTRUCTION
+    fields = layout.unpack_word(int.from_bytes(words.tobytes(), "little"))
+    most = (1 << config.field_bits) - 1
+    for field in layout.fields:
+        if fields[field.name] > most:
+            raise CompileError(name, f"an instruction would hold {field.name} = "
+                                     f"{fields[field.name]}, the accelerator takes at most {most}: "
+                                     f"field_bits must be at least "
+                                     f"{fields[field.name].bit_length()}, not {config.field_bits}")
 
 
 def _words(layout: WordFormat, fields: Mapping[str, int]) -> NDArray[np.uint32]:

@@ -3,10 +3,12 @@
 import numpy as np
 
 from smartdeal.compiler.accumulate import cut_slices, prove_sums
+from smartdeal.compiler.coding import code_steps
 from smartdeal.compiler.errors import CompileError
 from smartdeal.compiler.image import Section, write_image
 from smartdeal.compiler.instructions import (
     END_WORDS,
+    check_fields,
     layer_words,
     program_section,
     stream_fields,
@@ -23,6 +25,7 @@ from smartdeal.compiler.tables import (
 from smartdeal.compiler.tiling import Tiling, plan
 from smartdeal.golden.formats import ACT_MAX, ACT_MIN
 from smartdeal.golden.layers import IntegerLayer, Requantisation
+from smartdeal.golden.packed import pad_byte
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import LayerFlag, SectionKind
 
@@ -131,7 +134,7 @@ def _check_features(layer: IntegerLayer, flags: LayerFlag, config: AcceleratorCo
 def _channels(lowering: Lowering, groups: tuple[int, int], layer: IntegerLayer) -> range:
     """Return the output channels of a range of groups."""
     return range(groups[0] * lowering.group,
-                 min(groups[1] * lowering.group, layer.output_shape[0]))
+                 min(groups[1] * lowering.group, layer.array_channels))
 
 
 def _memories(
@@ -143,7 +146,7 @@ def _memories(
     steps = pack_steps(lowering.blocks[groups[0]:groups[1]],
                        tiling.layout.taps().ravel(), config)
     sections = [
-        Section(SectionKind.STEPS, 0, steps),
+        Section(SectionKind.STEPS, 0, steps, coded=code_steps(steps, config)),
         Section(SectionKind.CHANNELS, 0, pack_channels(parameters, channels, config)),
     ]
     if lowering.basis is not None:
@@ -162,19 +165,22 @@ def _part(
     channels = _channels(lowering, groups, layer)
     stream = stream_fields((rows, layout.out_width), layout.pitch, skip, config)
     flags = lowering.flags | (LayerFlag.RESIDUAL if layer.residual else LayerFlag(0))
-    output_words = len(channels) * tiling.out_words
+    residual_words = len(channels) * tiling.out_words
     fields = {
         "flags": flags, "slices": len(lowering.blocks[0]), "channels": len(channels), **stream,
-        "output_base": tiling.input_words + (output_words if layer.residual else 0),
+        "output_base": tiling.input_words + (residual_words if layer.residual else 0),
         "output_stride": tiling.out_words, "lo": layer.lo, "hi": layer.hi,
-        "zp_out": layer.output_zero_point,
+        "zp_out": (pad_byte(layer.output_zero_point) if layer.binary_output
+                   else layer.output_zero_point),
     }
     if layer.kind == "max_pool":
         fields |= {"lo": ACT_MIN, "hi": ACT_MAX, "zp_out": 0}
     if layer.residual:
         fields |= {"residual_base": tiling.input_words, "residual_stride": tiling.out_words,
                    "zp_res": layer.residual_zero_point}
-    program = program_section(np.append(layer_words(fields), END_WORDS), config)
+    instruction = layer_words(fields)
+    check_fields(layer.name, instruction, config)
+    program = program_section(np.append(instruction, END_WORDS), config)
     image = write_image(config, [program, *memories], program=True)
     stored = sum(unit_steps(block) for group in lowering.blocks[groups[0]:groups[1]]
                  for block in group)
@@ -185,4 +191,6 @@ def _part(
         width=1 if reduce else layout.out_width, skip=0 if reduce else skip,
         input_words=tiling.input_words, channel_words=tiling.out_words, residual=layer.residual,
         residual_fill=layer.residual_zero_point, output_shape=layer.output_shape,
+        input_bits=layer.input_shape[0] if layer.binary_input else 0,
+        packed=layer.binary_output,
         stored_steps=stored, executed_steps=stored * stream["tiles"])

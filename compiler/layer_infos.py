@@ -15,6 +15,7 @@ __all__ = ["layer_infos", "stored_steps"]
 
 def layer_infos(
     plan: Schedule, table_bytes: Mapping[str, int], executed: Mapping[str, int],
+    saved: Mapping[str, int] | None = None,
 ) -> tuple[LayerInfo, ...]:
     """Return what is known about each layer.
 
@@ -24,6 +25,8 @@ def layer_infos(
         Bytes of steps, requantisation and basis, by layer.
     executed : mapping of str to int
         Steps that run, by layer.
+    saved : mapping of str to int, optional
+        Bytes that entropy coding saves, by layer.
     """
     infos: list[LayerInfo] = []
     for stage in plan.stages:
@@ -35,7 +38,8 @@ def layer_infos(
             weights=int(np.prod(layer.weights.shape)) if layer.weights is not None else 0,
             nonzero_terms=layer.nonzero_terms, vectors=vectors, zero_vectors=zero,
             stored_steps=stored_steps(stage, (0, len(stage.lowering.blocks))),
-            executed_steps=executed[layer.name], table_bytes=table_bytes[layer.name]))
+            executed_steps=executed[layer.name], table_bytes=table_bytes[layer.name],
+            saved_bytes=(saved or {}).get(layer.name, 0)))
     return tuple(infos)
 
 

@@ -8,6 +8,7 @@ from smartdeal.compiler.emit import move_instructions
 from smartdeal.compiler.external import compile_external
 from smartdeal.compiler.layer_infos import layer_infos, stored_steps
 from smartdeal.compiler.network_program import NetworkProgram
+from smartdeal.compiler.occupancy import occupancies
 from smartdeal.compiler.proof import prove
 from smartdeal.compiler.schedule import Run, schedule
 from smartdeal.compiler.segments import SegmentBuilder
@@ -56,6 +57,10 @@ def compile_network(
     kept = [stage.target for stage in (plan.stages if keep_all else plan.stages[-1:])]
     prove((i for segment in builder.instructions for i in segment), views, kept, config)
     outputs = {key[0]: views[key] for key in kept}
+    inputs = tuple(view for key, view in views.items() if key[0] == IntegerNetwork.IMAGE)
+    used = [[views[key].span for key in (one.source, one.residual, one.target) if key is not None]
+            for segment in builder.instructions for one in segment]
+    host = {view.span: 0 for view in inputs} | {view.span: len(used) for view in outputs.values()}
     executed = {stage.layer.name: stage.tiles(views[stage.source].pitch, config)
                 * stored_steps(stage, (0, len(stage.lowering.blocks))) for stage in plan.stages}
     scales = {name: scale for name, scale in network.scales.items()
@@ -63,6 +68,6 @@ def compile_network(
     return NetworkProgram(
         name=network.name, config=config, segments=builder.images(),
         instructions=tuple(tuple(i.layer for i in segment) for segment in builder.instructions),
-        inputs=tuple(view for key, view in views.items() if key[0] == IntegerNetwork.IMAGE),
-        outputs=outputs, layers=layer_infos(plan, builder.table_bytes, executed),
+        inputs=inputs, outputs=outputs, occupancy=occupancies(used, host),
+        layers=layer_infos(plan, builder.table_bytes, executed, builder.saved_bytes),
         used_words=max(view.stop for view in views.values()), scales=scales, about=about or {})

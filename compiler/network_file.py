@@ -1,12 +1,22 @@
 """Network programs as files: what the manifest says, and how it is read."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 from smartdeal.compiler import container
 from smartdeal.compiler.errors import ProgramFormatError
+from smartdeal.compiler.file_checks import (
+    check_about,
+    check_memory,
+    check_scales,
+    check_segments,
+    check_views,
+    typed,
+)
+from smartdeal.compiler.image import check_header
 from smartdeal.compiler.network_info import LayerInfo, SpilledBlock
+from smartdeal.compiler.occupancy import Occupancy
 from smartdeal.compiler.views import View
 from smartdeal.golden.layers import TensorScale
 from smartdeal.hw.config import AcceleratorConfig
@@ -31,6 +41,7 @@ def manifest(program: Any) -> dict[str, Any]:
             "spilled": {name: [asdict(block) for block in blocks]
                         for name, blocks in program.spilled.items()}},
         "scales": {name: asdict(scale) for name, scale in program.scales.items()},
+        "occupancy": [asdict(piece) for piece in program.occupancy],
         "about": dict(program.about),
     }
 
@@ -56,28 +67,50 @@ def read_fields(data: bytes) -> dict[str, Any]:
         layers = tuple(_layer(values) for values in found["layers"])
         if not layers or layers[-1].name not in {view.tensor for view in outputs}:
             raise ValueError("there is no output")
-        return dict(
-            name=str(found["name"]), config=AcceleratorConfig(**found["config"]),
-            segments=tuple(images), instructions=names,
-            inputs=tuple(_view(values) for values in found["inputs"]),
-            outputs={view.tensor: view for view in outputs}, layers=layers,
+        config = AcceleratorConfig(**found["config"])
+    for number, image in enumerate(images):
+        with container.reading(f"segment {number}"):
+            check_header(image, config)
+    with container.reading("manifest"):
+        inputs = tuple(_view(values) for values in found["inputs"])
+        spilled = {name: tuple(typed(SpilledBlock(**values)) for values in blocks)
+                   for name, blocks in memory["spilled"].items()}
+        result: dict[str, Any] = dict(
+            name=str(found["name"]), config=config, segments=tuple(images), instructions=names,
+            inputs=inputs, outputs={view.tensor: view for view in outputs}, layers=layers,
             used_words=int(found["used_words"]), memory=constants,
             memory_bytes=int(memory["bytes"]),
-            image_offsets=tuple(map(int, memory["image_offsets"])),
-            spilled={name: tuple(SpilledBlock(**values) for values in blocks)
-                     for name, blocks in memory["spilled"].items()},
-            scales={name: TensorScale(**values)
+            image_offsets=tuple(map(int, memory["image_offsets"])), spilled=spilled,
+            scales={name: typed(TensorScale(**values))
                     for name, values in found["scales"].items()},
+            occupancy=tuple(Occupancy(**values) for values in found["occupancy"]),
             about=dict(found["about"]))
+        _check(**result)
+    return result
+
+
+def _check(
+    *, config: AcceleratorConfig, instructions: Any, inputs: Any, outputs: Any, layers: Any,
+    used_words: int, memory: bytes, memory_bytes: int, image_offsets: Any, spilled: Any,
+    scales: Any, about: Any, **_: Any,
+) -> None:
+    """Raise :exc:`ValueError` if fields, each possible for itself, contradict each other."""
+    check_segments(instructions, layers)
+    check_views(inputs, outputs, layers, spilled, used_words, config)
+    check_memory(memory_bytes, memory, inputs, image_offsets, outputs, spilled, config)
+    check_scales(scales, layers[-1].name)
+    check_about(about, layers[0].input_shape[0])
 
 
 def _view(values: Mapping[str, Any]) -> View:
     channels, height, width = map(int, values["shape"])
     phases = tuple((int(p), int(q)) for p, q in values["phases"])
-    return View(**{**values, "shape": (channels, height, width), "phases": phases})
+    return typed(View(**{**values, "shape": (channels, height, width), "phases": phases}))
 
 
 def _layer(values: Mapping[str, Any]) -> LayerInfo:
-    shapes = {field.name: tuple(map(int, values[field.name])) for field in fields(LayerInfo)
-              if field.name.endswith("_shape")}
-    return LayerInfo(**{**values, **shapes})
+    shapes: dict[str, tuple[int, int, int]] = {}
+    for name in ("input_shape", "output_shape"):
+        channels, height, width = map(int, values[name])
+        shapes[name] = (channels, height, width)
+    return typed(LayerInfo(**{**values, **shapes}))

@@ -34,6 +34,8 @@ class LayerInfo:
         Steps in the weight buffer; those that run, once per tile.
     table_bytes : int
         Bytes of steps, requantisation and basis in the images.
+    saved_bytes : int
+        How many more they would be if no steps were entropy coded; 0 if none are.
     """
 
     name: str
@@ -48,6 +50,7 @@ class LayerInfo:
     stored_steps: int
     executed_steps: int
     table_bytes: int
+    saved_bytes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

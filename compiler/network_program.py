@@ -13,6 +13,7 @@ from smartdeal.compiler import container
 from smartdeal.compiler.image import Section, pack_activations, write_image
 from smartdeal.compiler.network_file import KIND, manifest, read_fields
 from smartdeal.compiler.network_info import LayerInfo, SpilledBlock, gather_blocks
+from smartdeal.compiler.occupancy import Occupancy
 from smartdeal.compiler.views import View
 from smartdeal.golden.files import write_whole
 from smartdeal.golden.layers import IntegerNetwork, TensorScale
@@ -55,6 +56,8 @@ class NetworkProgram:
         By name, the outputs that lie in the region.
     scales : dict of TensorScale
         Of image and outputs.
+    occupancy : tuple of Occupancy
+        What the activation buffer holds, from which instruction to which.
     about : dict
         JSON values that whoever compiled it wants to find again.
     """
@@ -72,6 +75,7 @@ class NetworkProgram:
     image_offsets: tuple[int, ...] = ()
     spilled: Mapping[str, tuple[SpilledBlock, ...]] = field(default_factory=dict)
     scales: Mapping[str, TensorScale] = field(default_factory=dict)
+    occupancy: tuple[Occupancy, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
 
     @property

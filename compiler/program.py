@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from smartdeal.compiler import container
 from smartdeal.compiler.errors import ProgramFormatError
-from smartdeal.compiler.image import Section, pack_activations, write_image
+from smartdeal.compiler.image import Section, check_header, pack_activations, write_image
 from smartdeal.compiler.layout import InputLayout
 from smartdeal.golden.files import write_whole
+from smartdeal.golden.packed import pack_signs, planes, unpack_signs
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import SectionKind
 
@@ -49,6 +50,10 @@ class Part:
         Byte between the rows of a residual.
     output_shape : (M, Ho, Wo)
         Of the whole layer.
+    input_bits : int
+        Channels of a binary input, eight to a byte; 0 if it is not binary.
+    packed : bool
+        Whether the output is binary, eight channels to a byte.
     stored_steps : int
         Steps in the weight buffer.
     executed_steps : int
@@ -71,6 +76,8 @@ class Part:
     output_shape: tuple[int, int, int]
     stored_steps: int
     executed_steps: int
+    input_bits: int = 0
+    packed: bool = False
 
     @property
     def residual_word(self) -> int:
@@ -80,12 +87,17 @@ class Part:
     @property
     def output_word(self) -> int:
         """First word of the output region."""
-        return self.input_words + (self.output_words if self.residual else 0)
+        return self.input_words + (self.residual_words if self.residual else 0)
+
+    @property
+    def residual_words(self) -> int:
+        """Words of the residual, if there is one."""
+        return self.channels * self.channel_words
 
     @property
     def output_words(self) -> int:
         """Words of the output region."""
-        return self.channels * self.channel_words
+        return (planes(self.channels) if self.packed else self.channels) * self.channel_words
 
     def data_image(self, x: NDArray[np.int8], residual: NDArray[np.int8] | None) -> bytes:
         """Return the data image: one section with the input window and the residual.
@@ -102,7 +114,7 @@ class Part:
         ValueError
             If a shape is wrong, or the residual is missing or not wanted.
         """
-        shape = (self.layout.channels, self.layout.height, self.layout.width)
+        shape = (self.input_bits or self.layout.channels, self.layout.height, self.layout.width)
         if x.shape != shape or x.dtype != np.int8:
             raise ValueError(f"Input must be int8 of shape {shape}, not {x.dtype} of {x.shape}")
         if (residual is not None) != self.residual:
@@ -111,12 +123,14 @@ class Part:
         if residual is not None and residual.shape != self.output_shape:
             raise ValueError(f"Residual must have shape {self.output_shape}, not "
                              f"{residual.shape}")
-        words = self.input_words + (self.output_words if residual is not None else 0)
+        if self.input_bits:
+            x = pack_signs(x, 1 if self.layout.fill else -1)
+        words = self.input_words + (self.residual_words if residual is not None else 0)
         data = np.full(words * self.config.cols, self.layout.fill, np.int8)
         window = self.layout.pack(x, self.first_row)
         data[:len(window)] = window
         if residual is not None:
-            region = self._rows(data[self.residual_word * self.config.cols:])
+            region = self._rows(data[self.residual_word * self.config.cols:], self.channels)
             data[self.residual_word * self.config.cols:] = self.residual_fill
             region[:] = residual[self.first_channel:self.first_channel + self.channels,
                                  self.first_row:self.first_row + self.rows]
@@ -129,13 +143,17 @@ class Part:
         expected = self.output_words * self.config.cols
         if len(region) != expected:
             raise ValueError(f"Output region must have {expected} bytes, not {len(region)}")
-        return self._rows(np.frombuffer(region, np.int8)).copy()
+        found = np.frombuffer(region, np.int8)
+        if self.packed:
+            left = min(self.channels, self.output_shape[0] - self.first_channel)
+            return unpack_signs(self._rows(found, planes(self.channels)), left)
+        return self._rows(found, self.channels).copy()
 
-    def _rows(self, region: NDArray[np.int8]) -> NDArray[np.int8]:
+    def _rows(self, region: NDArray[np.int8], channels: int) -> NDArray[np.int8]:
         """View the pixels, (channels, rows, width), of a residual or output region."""
         size = self.config.cols * self.channel_words
         return np.lib.stride_tricks.as_strided(
-            region[self.skip:], (self.channels, self.rows, self.width),
+            region[self.skip:], (channels, self.rows, self.width),
             (size, self.layout.pitch, 1), writeable=region.flags.writeable)
 
 
@@ -218,6 +236,7 @@ class Program:
         parts: list[Part] = []
         for number, (values, image) in enumerate(zip(entries, images, strict=True)):
             with container.reading(f"part {number}"):
+                check_header(image, config)
                 kernel_h, kernel_w = map(int, values["layout"]["kernel"])
                 layout = InputLayout(**{**values["layout"], "kernel": (kernel_h, kernel_w)})
                 values = {**values, "layout": layout, "output_shape": (m, height, width)}

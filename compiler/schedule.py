@@ -204,6 +204,9 @@ def _stages(network: IntegerNetwork, config: AcceleratorConfig) -> list[Stage]:
 
 def _stage(node: IntegerNode, base: dict[str, ViewKey], config: AcceleratorConfig) -> Stage:
     layer = node.layer
+    if layer.binary_input or layer.binary_output:
+        raise CompileError(layer.name, "binary activations run layer by layer only; a whole "
+                                       "network takes binary weights with 8-bit activations")
     lowering, parameters = lower_layer(layer, config)
     if layer.kind == "max_pool":
         # The padding of the output is its zero point, which the result must not contain.

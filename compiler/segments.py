@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from smartdeal.compiler.coding import code_steps, step_sections
 from smartdeal.compiler.emit import Instruction, layer_instruction
 from smartdeal.compiler.image import Section, write_image
-from smartdeal.compiler.instructions import END_WORDS, program_section
+from smartdeal.compiler.instructions import END_WORDS, check_fields, program_section
 from smartdeal.compiler.schedule import Stage
 from smartdeal.compiler.tables import pack_basis, pack_channels, pack_steps
 from smartdeal.compiler.views import View, ViewKey
@@ -29,6 +30,8 @@ class _Segment:
     used: Need = field(default_factory=lambda: np.zeros(len(TABLES), np.int64))
     data: dict[SectionKind, list[bytes]] = field(
         default_factory=lambda: {kind: [] for kind in TABLES})
+    #: Payload of the steps of each LAYER, empty where they are not entropy coded.
+    coded: list[bytes] = field(default_factory=list)
 
 
 class SegmentBuilder:
@@ -48,6 +51,8 @@ class SegmentBuilder:
         self._instructions = (config.program_words - len(END_WORDS)) // INSTRUCTION_WORDS
         #: Bytes of weights and tables by layer.
         self.table_bytes: dict[str, int] = {}
+        #: Bytes that entropy coding saves, by layer in which it does.
+        self.saved_bytes: dict[str, int] = {}
 
     @property
     def instructions(self) -> list[list[Instruction]]:
@@ -110,12 +115,22 @@ class SegmentBuilder:
         segment.used = segment.used + need
         for kind, units in data.items():
             segment.data[kind].append(units)
-        name = stage.layer.name
-        self.table_bytes[name] = self.table_bytes.get(name, 0) + sum(map(len, data.values()))
+        name, plain = stage.layer.name, len(data[SectionKind.STEPS])
+        coded = code_steps(data[SectionKind.STEPS], config)
+        segment.coded.append(coded)
+        saved = plain - len(coded) if coded else 0
+        self.table_bytes[name] = (self.table_bytes.get(name, 0) - saved
+                                  + sum(map(len, data.values())))
+        self.saved_bytes[name] = self.saved_bytes.get(name, 0) + saved
 
     def _image(self, segment: _Segment) -> bytes:
         words = [instruction.words for instruction in segment.instructions]
+        for instruction in segment.instructions:
+            check_fields(instruction.layer, instruction.words, self.config)
         sections = [program_section(np.concatenate([*words, END_WORDS]), self.config)]
+        steps, *others = TABLES
+        sections += step_sections(
+            list(zip(segment.data[steps], segment.coded, strict=True)), self.config)
         sections += [Section(kind, 0, b"".join(segment.data[kind]))
-                     for kind in TABLES if segment.data[kind]]
+                     for kind in others if segment.data[kind]]
         return write_image(self.config, sections, program=True)

@@ -12,12 +12,14 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from smartdeal.compiler.binary import check_binary
 from smartdeal.compiler.errors import CompileError, advice
 from smartdeal.golden.formats import BASIS_SIZE
 from smartdeal.golden.forms import BasisWeights, TermWeights
 from smartdeal.golden.layers import IntegerLayer
+from smartdeal.golden.packed import pack_signs
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.hw.isa import MAX_ALIGN, LayerFlag, group_channels
+from smartdeal.hw.isa import MAX_ALIGN, MIN_STEPS, LayerFlag, group_channels
 
 __all__ = ["BasisTable", "Block", "Lowering", "lower"]
 
@@ -30,18 +32,21 @@ class Block:
     ----------
     taps : int64 array, (steps,)
     coefficients : int32 array, (steps, rows)
-        0 or ±2^e; in max-pool mode 0 or 1.
+        0 or ±2^e; in max-pool mode 0 or 1; if ``binary`` the code of eight weights, 0 to 255.
+    binary : bool
+        A tap is then a kernel position of eight channels.
     """
 
     taps: NDArray[np.int64]
     coefficients: NDArray[np.int32]
+    binary: bool = False
 
     def __len__(self) -> int:
         return len(self.taps)
 
     def cut(self, bounds: Sequence[int]) -> list["Block"]:
         """Return the pieces between neighbouring bounds."""
-        return [Block(self.taps[a:b], self.coefficients[a:b])
+        return [Block(self.taps[a:b], self.coefficients[a:b], self.binary)
                 for a, b in pairwise(bounds)]
 
 
@@ -68,7 +73,7 @@ class Lowering:
     Parameters
     ----------
     flags : LayerFlag
-        BASIS, MAX_POOL or REDUCE.
+        BASIS, MAX_POOL, REDUCE, BINARY, PACK.
     group : int
         Output channels of a group.
     blocks : list of list of Block
@@ -93,13 +98,18 @@ def lower(layer: IntegerLayer, config: AcceleratorConfig) -> Lowering:
     CompileError
         If the weights are of a form or range that the configuration cannot run.
     """
+    if layer.binary_input or layer.binary_output:
+        check_binary(layer, config)
+    if layer.binary_input:
+        return _lower_binary(layer, config)
     if layer.kind in ("max_pool", "average_pool"):
         return _lower_pool(layer, config)
     weights = layer.weights
     assert weights is not None  # only pools have none
     _check_exponents(layer, weights.sign, weights.exponent, config)
     if isinstance(weights, TermWeights):
-        return _lower_terms(weights, config)
+        flags = LayerFlag.PACK if layer.binary_output else LayerFlag(0)
+        return _lower_terms(weights, flags, config)
     _check_basis(layer, weights, config)
     if weights.axis == "kernel":
         return _lower_kernel_axis(weights, layer.stride, config)
@@ -144,7 +154,9 @@ def _pad_rows(coefficients: NDArray[np.integer], rows: int) -> NDArray[np.int32]
     return padded
 
 
-def _lower_terms(weights: TermWeights, config: AcceleratorConfig) -> Lowering:
+def _lower_terms(
+    weights: TermWeights, flags: LayerFlag, config: AcceleratorConfig,
+) -> Lowering:
     """One array row per filter; each row takes its own next term of the vector."""
     m = weights.shape[0]
     terms = len(weights.sign)
@@ -153,11 +165,35 @@ def _lower_terms(weights: TermWeights, config: AcceleratorConfig) -> Lowering:
     order = np.argsort(sign == 0, axis=0, kind="stable")
     value = np.take_along_axis(value, order, axis=0).transpose(1, 2, 0)  # (M, taps, terms)
     blocks: list[list[Block]] = []
-    for first in range(0, m, config.rows):
-        group = value[first:first + config.rows]
+    size = group_channels(flags, config)
+    for first in range(0, m, size):
+        group = value[first:first + size]
         taps, term = np.nonzero(group.any(axis=0))
         blocks.append([Block(taps, _pad_rows(group[:, taps, term].T, config.rows))])
-    return Lowering(LayerFlag(0), config.rows, blocks)
+    return Lowering(flags, size, blocks)
+
+
+def _lower_binary(layer: IntegerLayer, config: AcceleratorConfig) -> Lowering:
+    """One array row per filter, one step for each kernel position of eight channels.
+
+    A weight of a channel past the last equals that channel's bit, so that it counts +1; the
+    requantisation's bias takes that back.
+    """
+    weights = layer.weights
+    assert weights is not None  # checked
+    flags = LayerFlag.BINARY | (LayerFlag.PACK if layer.binary_output else LayerFlag(0))
+    packed = pack_signs(weights.sign[0].swapaxes(0, 1), layer.input_zero_point)
+    codes = packed.swapaxes(0, 1).reshape(weights.shape[0], -1).view(np.uint8).astype(np.int32)
+    size = group_channels(flags, config)
+    blocks: list[list[Block]] = []
+    for first in range(0, len(codes), size):
+        rows = _pad_rows(codes[first:first + size].T, config.rows)
+        taps = np.arange(len(rows))
+        if len(taps) < MIN_STEPS:  # two steps with opposite weights add up to nothing
+            rows = np.concatenate([rows, np.zeros_like(rows), np.full_like(rows, 0xFF)])
+            taps = np.zeros(3, np.int64)
+        blocks.append([Block(taps, rows, binary=True)])
+    return Lowering(flags, size, blocks)
 
 
 def _ce(weights: BasisWeights) -> NDArray[np.int32]:

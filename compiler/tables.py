@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from smartdeal.compiler.errors import CompileError, advice
 from smartdeal.compiler.steps import BasisTable, Block
-from smartdeal.golden.formats import REQUANTISE
+from smartdeal.golden.formats import PACKED, REQUANTISE
 from smartdeal.golden.layers import IntegerLayer, Requantisation
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import MIN_STEPS, basis_format, channel_format, step_format
@@ -41,7 +41,10 @@ def pack_steps(
         flat[start:start + len(block)] = addresses[block.taps]
     next_last[starts[1:] - MIN_STEPS] = 1
     exponent = np.frexp(np.abs(values))[1] - 1
-    coefficients = config.coefficient.encode(np.sign(values), np.maximum(exponent, 0))
+    if blocks[0].binary:
+        coefficients = values
+    else:
+        coefficients = config.coefficient.encode(np.sign(values), np.maximum(exponent, 0))
     return step_format(config).pack(
         config.host_bits, coefficients=coefficients, lane=flat % config.cols,
         word=flat // config.cols, next_last=next_last)
@@ -67,11 +70,32 @@ def requantisation(layer: IntegerLayer, config: AcceleratorConfig) -> Requantisa
     else:
         assert layer.weights is not None
         weight_sum = layer.weights.integer().sum(axis=(1, 2, 3))
+    if layer.binary_input:  # padding has its value; channels past the last count +1 each
+        extra = layer.input_planes * PACKED - layer.input_shape[0]
+        bias = given.bias - extra * layer.kernel[0] * layer.kernel[1]
+    else:
+        bias = given.bias - layer.input_zero_point * weight_sum
     result = Requantisation(
-        given.bias - layer.input_zero_point * weight_sum, given.multiplier,
+        bias, given.multiplier,
         given.residual_multiplier, given.shift, given.residual_shift)
     _check(layer.name, result, channels, config)
-    return result
+    return _whole_bytes(result, layer, config) if layer.binary_output else result
+
+
+def _whole_bytes(
+    given: Requantisation, layer: IntegerLayer, config: AcceleratorConfig,
+) -> Requantisation:
+    """Return parameters with channels added whose output is that of the padding, in any case."""
+    extra = layer.array_channels - layer.output_shape[0]
+    minus = layer.output_zero_point < 0
+    low = -(1 << config.sum_bits - 2)
+
+    def padded(values: NDArray[np.int64], value: int = 0) -> NDArray[np.int64]:
+        return np.concatenate([values, np.full(extra, value, np.int64)])
+
+    return Requantisation(
+        padded(given.bias, low if minus else 0), padded(given.multiplier, int(minus)),
+        padded(given.residual_multiplier), padded(given.shift), padded(given.residual_shift))
 
 
 def _uniform(channels: int, *, bias: int, multiplier: int, shift: int) -> Requantisation:

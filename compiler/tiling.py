@@ -14,6 +14,7 @@ from smartdeal.compiler.steps import Lowering
 from smartdeal.compiler.tables import unit_steps
 from smartdeal.golden.formats import ACT_MIN
 from smartdeal.golden.layers import IntegerLayer
+from smartdeal.golden.packed import pad_byte, planes
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import INSTRUCTION, LayerFlag
 
@@ -81,30 +82,38 @@ class _Plan:
             kernel, stride, width = layer.kernel, layer.stride, layer.output_shape[2]
             top, left, _, _ = layer.padding
         fill = ACT_MIN if layer.kind == "max_pool" else layer.input_zero_point
-        layout = InputLayout(*layer.input_shape, kernel, stride, top, left, width, rows, fill)
+        if layer.binary_input:
+            fill = pad_byte(fill)
+        layout = InputLayout(layer.input_planes, *layer.input_shape[1:], kernel, stride, top, left,
+                             width, rows, fill)
         skip = self.lowering.lag
         tiles = -(-(skip + (rows - 1) * layout.pitch + width) // cols)
         first = int(layout.taps().max())
         return Tiling(layout, skip, tiles, -(-(first + tiles * cols) // cols),
                       1 if self.reduce else tiles, ())
 
-    def channel_words(self, tiling: Tiling) -> int:
-        """Return the words of one output channel, residual included."""
-        return tiling.out_words * (2 if self.layer.residual else 1)
+    def channel_words(self, tiling: Tiling, channels: int) -> int:
+        """Return the words of so many output channels, residual included."""
+        stored = planes(channels) if self.layer.binary_output else channels
+        return tiling.out_words * (stored + (channels if self.layer.residual else 0))
 
     def ranges(self, tiling: Tiling) -> tuple[tuple[int, int], ...] | None:
         """Return the fewest group ranges that fit, or None if a group does not."""
         config, group = self.config, self.lowering.group
         room = config.activation_words - tiling.input_words
-        channels = self.layer.output_shape[0]
-        most = min(config.channel_entries, room // self.channel_words(tiling))
+        channels = self.layer.array_channels
+
+        def fits(count: int) -> bool:
+            return (count <= config.channel_entries
+                    and self.channel_words(tiling, count) <= room)
+
         ranges: list[tuple[int, int]] = []
         start = 0
         while start < len(self.steps):
             end, steps = start, 0
             while (end < len(self.steps)
                    and steps + self.steps[end] <= config.weight_steps
-                   and min((end + 1) * group, channels) - start * group <= most
+                   and fits(min((end + 1) * group, channels) - start * group)
                    and (end + 1 - start) * self.basis_entries <= config.basis_entries):
                 steps += self.steps[end]
                 end += 1
@@ -153,7 +162,7 @@ def plan(layer: IntegerLayer, lowering: Lowering, config: AcceleratorConfig) -> 
 def _check_group(work: _Plan) -> None:
     """Refuse a group that does not fit the memories that strips do not make smaller."""
     config, name = work.config, work.layer.name
-    channels = min(work.lowering.group, work.layer.output_shape[0])
+    channels = min(work.lowering.group, work.layer.array_channels)
     needs = (("weight_steps", max(work.steps), "steps"),
              ("channel_entries", channels, "channel entries"),
              ("basis_entries", work.basis_entries, "basis entries"))
@@ -172,8 +181,8 @@ def _refuse(work: _Plan, rows: int) -> NoReturn:
         if value > _MAX_FIELD:
             raise CompileError(work.layer.name, f"its map takes {value} {what}, an instruction "
                                f"holds {_MAX_FIELD}; make the map smaller")
-    channels = min(work.lowering.group, work.layer.output_shape[0])
-    needed = tiling.input_words + channels * work.channel_words(tiling)
+    channels = min(work.lowering.group, work.layer.array_channels)
+    needed = tiling.input_words + work.channel_words(tiling, channels)
     raise CompileError(
         work.layer.name, f"{rows} output row(s) of {channels} channels take {needed} words of the "
         f"activation buffer, the accelerator has activation_words = "

@@ -18,6 +18,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from smartdeal.compiler.occupancy import Span
+
 __all__ = ["Scalar", "View", "ViewKey", "tap_offsets"]
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -78,6 +80,12 @@ class View:
     def key(self) -> ViewKey:
         """What tells it from the network's other views."""
         return self.tensor, self.stride, self.fill
+
+    @property
+    def span(self) -> Span:
+        """The words that it takes; its address must have been chosen."""
+        kind = "" if self.stride == 1 else ", phases"
+        return Span(self.base, self.stop, f"{self.tensor}{kind}")
 
     @property
     def plane_words(self) -> int:

@@ -59,8 +59,8 @@ class _Binary(LatentWeights):
 
     def export(self) -> TermWeights:
         if self.binary_input:
-            raise FormError("binary activations need an XNOR mode of the array, which the "
-                            "accelerator does not have; binary weights with 8-bit activations run")
+            raise FormError("binary activations cannot be exported to a network yet; binary "
+                            "weights with 8-bit activations can")
         latent = self.latent.detach().reshape(self.weight_shape).double().numpy()
         if not np.isfinite(latent).all():
             raise FormError(f"weights of a layer of form {self.form} must be finite")

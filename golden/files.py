@@ -3,11 +3,15 @@
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["check_target", "write_whole"]
+__all__ = ["TargetError", "check_apart", "check_target", "write_whole"]
+
+
+class TargetError(ValueError):
+    """A file that must not be written; the message says why and what to do."""
 
 
 @contextmanager
@@ -36,6 +40,29 @@ def check_target(path: Path) -> None:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         os.close(handle)
         os.unlink(temporary)
+
+
+def check_apart(targets: Mapping[str, Path | None], sources: Mapping[str, Path | None]) -> None:
+    """Raise if a file that will be written is one that is read, or is written twice.
+
+    Parameters
+    ----------
+    targets, sources : mapping of Path or None
+        By what messages call them; None is no file.
+
+    Raises
+    ------
+    TargetError
+        If two are the same file.
+    """
+    seen = {path.resolve(): name for name, path in sources.items() if path is not None}
+    for name, path in targets.items():
+        if path is None:
+            continue
+        other = seen.setdefault(path.resolve(), name)
+        if other != name:
+            raise TargetError(f"{name} and {other} must be different files, not both {path}; give "
+                              f"{name} another name")
 
 
 def write_whole(path: Path, content: bytes) -> None:

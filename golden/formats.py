@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 
 __all__ = [
     "ACT_BITS", "ACT_MAX", "ACT_MIN", "BASIS_BITS", "BASIS_MAX", "BASIS_MIN", "BASIS_SIZE",
-    "REQUANTISE", "CoefficientFormat", "RequantiseFormat", "wrap",
+    "PACKED", "REQUANTISE", "CoefficientFormat", "RequantiseFormat", "wrap",
 ]
 
 #: Bits of an activation, two's complement.
 ACT_BITS = 8
 ACT_MIN, ACT_MAX = -128, 127
+
+#: Binary channels in a byte, the first one in bit 0: the bit is 1 for +1 and 0 for -1.
+PACKED = 8
 
 #: Rows and columns of a basis B (SmartExchange, section III: S × S with S = 3).
 BASIS_SIZE = 3

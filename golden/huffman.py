@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 __all__ = ["HuffmanCode", "code_lengths", "entropy_bits"]
 
 
-def code_lengths(counts: Sequence[int]) -> list[int]:
+def code_lengths(counts: Sequence[int], limit: int | None = None) -> list[int]:
     """Return the codeword length of each symbol in an optimal prefix code.
 
     Parameters
@@ -23,11 +23,13 @@ def code_lengths(counts: Sequence[int]) -> list[int]:
     counts : sequence of int
         How often each symbol occurs; none is negative, and one that never occurs gets length 0. A
         single symbol gets one bit.
+    limit : int, optional
+        The most bits of a codeword (Larmore and Hirschberg 1990, package-merge).
 
     Raises
     ------
     ValueError
-        If no symbol occurs.
+        If no symbol occurs, or more than the limit has codewords for.
     """
     used = [symbol for symbol, count in enumerate(counts) if count > 0]
     if not used:
@@ -36,6 +38,8 @@ def code_lengths(counts: Sequence[int]) -> list[int]:
     if len(used) == 1:
         lengths[used[0]] = 1
         return lengths
+    if limit is not None:
+        return _package_merge(counts, used, limit)
     # Ties are broken by the lowest symbol, so that the code depends on nothing but the counts.
     heap = [(int(counts[symbol]), symbol, [symbol]) for symbol in used]
     heapq.heapify(heap)
@@ -45,6 +49,24 @@ def code_lengths(counts: Sequence[int]) -> list[int]:
         for symbol in left + right:
             lengths[symbol] += 1
         heapq.heappush(heap, (low + high, min(first, second), left + right))
+    return lengths
+
+
+def _package_merge(counts: Sequence[int], used: list[int], limit: int) -> list[int]:
+    """Return the lengths of an optimal code without codewords longer than a limit."""
+    if len(used) > 1 << limit:
+        raise ValueError(f"{len(used)} symbols have no codewords of at most {limit} bits")
+    single = sorted((int(counts[symbol]), symbol, (symbol,)) for symbol in used)
+    level = single
+    for _ in range(limit - 1):
+        pairs = zip(level[::2], level[1::2], strict=False)
+        packages = [(low[0] + high[0], min(low[1], high[1]), low[2] + high[2])
+                    for low, high in pairs]
+        level = sorted(single + packages)
+    lengths = [0] * len(counts)
+    for _, _, symbols in level[:2 * len(used) - 2]:
+        for symbol in symbols:
+            lengths[symbol] += 1
     return lengths
 
 

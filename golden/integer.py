@@ -1,5 +1,7 @@
 """Evaluate an integer layer: plain integer arithmetic, with no word about how hardware does it."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -37,6 +39,8 @@ def evaluate(
         If the requantised sum exceeds 63 bits.
     """
     _check_operand(layer, "input", x, layer.input_shape)
+    if layer.binary_input and np.any(np.abs(x) != 1):
+        raise ValueError(f"{layer.name}: input must be +1 or -1, not {x[np.abs(x) != 1].flat[0]}")
     if layer.residual:
         _check_operand(layer, "residual", residual, layer.output_shape)
     elif residual is not None:
@@ -70,14 +74,15 @@ def _max_pool(layer: IntegerLayer, x: NDArray[np.int8]) -> NDArray[np.int8]:
 
 def _sums(layer: IntegerLayer, x: NDArray[np.int8]) -> NDArray[np.int64]:
     """Return the exact sums of weight · (x - zero point)."""
-    centred = x.astype(np.int64) - layer.input_zero_point
+    centred = x.astype(np.int64) - (0 if layer.binary_input else layer.input_zero_point)
     if layer.kind == "average_pool":
         return centred.sum(axis=(1, 2), keepdims=True)
     if layer.weights is None:
         raise ValueError(f"{layer.name}: a {layer.kind} layer must have weights")
     weights = layer.weights.integer()
     top, left, bottom, right = layer.padding
-    padded = np.pad(centred, ((0, 0), (top, bottom), (left, right)))
+    padded = np.pad(centred, ((0, 0), (top, bottom), (left, right)),
+                    constant_values=layer.input_zero_point if layer.binary_input else 0)
     bound = int(np.abs(weights).sum(axis=(1, 2, 3)).max()) * int(np.abs(centred).max(initial=0))
     exact = torch.float64 if bound < _FLOAT64_EXACT else torch.int64
     sums = torch.nn.functional.conv2d(
@@ -127,10 +132,16 @@ def _requantised(
     if layer.requantisation is None:
         raise ValueError(f"{layer.name}: a {layer.kind} layer must have a requantisation")
     centred = 0 if residual is None else residual.astype(np.int64) - layer.residual_zero_point
+    parameters = layer.requantisation
+    if layer.binary_output:  # only the sign counts, so nothing is shifted
+        parameters = replace(parameters, shift=np.zeros_like(parameters.shift))
     try:
-        q = requantise(sums, layer.requantisation, centred) + layer.output_zero_point
+        q = requantise(sums, parameters, centred) + (
+            0 if layer.binary_output else layer.output_zero_point)
     except OverflowError as error:
         raise OverflowError(f"{layer.name}: {error}") from None
+    if layer.binary_output:
+        return np.where(q >= 0, 1, -1).astype(np.int8)
     return np.clip(q, layer.lo, layer.hi).astype(np.int8)
 
 

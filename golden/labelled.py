@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smartdeal.golden.pictures import (
+    SUFFIXES,
     PictureError,
     Pictures,
     Preprocessing,
@@ -99,8 +100,7 @@ def _from_folder(
     inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     folders = [path for path in inside if path.is_dir()]
     if not folders:
-        pictures = [path for path in inside if path.suffix.lower() in
-                    (".png", ".jpg", ".jpeg", ".bmp", ".webp")]
+        pictures = [path for path in inside if path.suffix.lower() in SUFFIXES]
         return _from_pictures(folder, pictures, shape, preprocessing)
     paths: list[Path] = []
     labels: list[int] = []

@@ -3,18 +3,25 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from smartdeal.golden.formats import PACKED
 from smartdeal.golden.memories import ProgramError
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.hw.isa import ErrorCode, LayerFlag, group_channels
+from smartdeal.hw.isa import INSTRUCTION, ErrorCode, LayerFlag, group_channels, too_wide
 
 __all__ = ["Layer"]
 
 _FEATURES = {LayerFlag.MAX_POOL: "max_pool", LayerFlag.BASIS: "basis",
              LayerFlag.RESIDUAL: "residual", LayerFlag.REDUCE: "reduce",
-             LayerFlag.EXTERNAL: "memory"}
+             LayerFlag.EXTERNAL: "memory", LayerFlag.BINARY: "binary", LayerFlag.PACK: "binary"}
 #: Modes that exclude each other.
 _EXCLUSIVE = (LayerFlag.MAX_POOL | LayerFlag.BASIS, LayerFlag.REDUCE | LayerFlag.RESIDUAL,
               LayerFlag.REDUCE | LayerFlag.EXTERNAL)
+#: Modes that exclude each other where there is the feature ``binary``.
+_EXCLUSIVE_BINARY = (
+    *(LayerFlag.BINARY | flag for flag in (LayerFlag.MAX_POOL, LayerFlag.BASIS)),
+    *(LayerFlag.PACK | flag for flag in (LayerFlag.MAX_POOL, LayerFlag.BASIS, LayerFlag.REDUCE,
+                                         LayerFlag.EXTERNAL)),
+)
 
 
 class Layer:
@@ -51,8 +58,11 @@ class Layer:
         config, flags = self.config, self.flags
         return (
             any(self[f"reserved_{i}"] for i in range(3))
+            or too_wide(self.values, INSTRUCTION, config)
             or self["flags"] != flags
             or any(pair in flags for pair in _EXCLUSIVE)
+            or (config.binary and any(pair in flags for pair in _EXCLUSIVE_BINARY))
+            or (config.binary and self.packed and self["channels"] % PACKED != 0)
             or not 1 <= self["slices"] <= config.max_slices
             or 0 in (self["tiles"], self["channels"], self["pitch"])
             or self["width"] > self["pitch"]
@@ -65,6 +75,11 @@ class Layer:
     def external(self) -> bool:
         """Whether the output goes to system memory."""
         return LayerFlag.EXTERNAL in self.flags
+
+    @property
+    def packed(self) -> bool:
+        """Whether the output is one bit per channel."""
+        return LayerFlag.PACK in self.flags
 
     @property
     def group(self) -> int:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from smartdeal.golden.formats import ACT_MIN, BASIS_SIZE, wrap
+from smartdeal.golden.formats import ACT_MIN, BASIS_SIZE, PACKED, wrap
 from smartdeal.golden.layer_instruction import Layer
 from smartdeal.golden.memories import Memories, ProgramError
 from smartdeal.hw.isa import MIN_STEPS, ErrorCode, LayerFlag
@@ -97,7 +97,8 @@ class LayerMachine(Memories):
         depth, tile = self.config.activation_words, layer["tiles"] - 1
         residual = (layer["residual_base"] + channel * layer["residual_stride"] + tile
                     + (layer["residual_lane"] > 0))
-        stored = layer["output_base"] + channel * layer["output_stride"]
+        stored = (layer["output_base"]
+                  + (channel // PACKED if layer.packed else channel) * layer["output_stride"])
         if LayerFlag.REDUCE not in layer.flags:
             stored += tile
         if ((not layer.external and stored >= depth)
@@ -107,7 +108,9 @@ class LayerMachine(Memories):
     def _accumulate(self, layer: Layer, unit: slice, count: int) -> NDArray[np.int64]:
         """Return the accumulators of the group's rows, (rows, positions)."""
         rows = count * (BASIS_SIZE if LayerFlag.BASIS in layer.flags else 1)
-        matrix = self._coefficients[unit, :rows].T
+        binary = LayerFlag.BINARY in layer.flags
+        matrix = (_signs(self._codes[unit, :rows].T) if binary
+                  else self._coefficients[unit, :rows].T)
         flat = ((layer["input_base"] + self._step["word"][unit]) * self.config.cols
                 + self._step["lane"][unit])
         result = np.zeros((rows, layer.positions), np.int64)
@@ -116,6 +119,8 @@ class LayerMachine(Memories):
             stop = min(start + length, layer.positions)
             windows = np.lib.stride_tricks.sliding_window_view(self.activations, stop - start)
             operands = windows[flat + start]
+            if binary:
+                operands = _signs(operands.T.view(np.uint8)).T
             if LayerFlag.MAX_POOL in layer.flags:
                 for row, used in enumerate(matrix != 0):
                     result[row, start:stop] = np.max(
@@ -130,6 +135,8 @@ class LayerMachine(Memories):
         cols, count = self.config.cols, len(total)
         position, inside = np.arange(layer.positions), layer.inside()
         channels = first + np.arange(count)
+        if layer.packed:
+            channels = channels[::PACKED] // PACKED
         word = layer["output_base"] + channels * layer["output_stride"]
         if LayerFlag.REDUCE in layer.flags:
             total = wrap(total[:, inside].sum(axis=1, keepdims=True), self.config.sum_bits)
@@ -137,9 +144,12 @@ class LayerMachine(Memories):
             return
         residual = None
         if LayerFlag.RESIDUAL in layer.flags:
-            origin = (layer["residual_base"] + channels * layer["residual_stride"]) * cols
+            added = first + np.arange(count)
+            origin = (layer["residual_base"] + added * layer["residual_stride"]) * cols
             residual = self.activations[origin[:, None] + layer["residual_lane"] + position]
-        out = np.where(inside, self._requantise(layer, first, total, residual), layer["zp_out"])
+        result = (self._signs_of(layer, first, total, residual) if layer.packed
+                  else self._requantise(layer, first, total, residual))
+        out = np.where(inside, result, layer["zp_out"])
         if layer.external:
             units = np.zeros((layer["tiles"], count, self.word_bytes), np.int8)
             units[:, :, :cols] = out.reshape(count, -1, cols).swapaxes(0, 1)
@@ -153,6 +163,25 @@ class LayerMachine(Memories):
         residual: NDArray[np.int8] | None,
     ) -> NDArray[np.int64]:
         """Return the output bytes of exact sums, (channels, positions)."""
+        t, shift = self._scaled(layer, first, total, residual)
+        rounding = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
+        q = ((t + rounding) >> shift) + layer["zp_out"]
+        return np.minimum(np.maximum(q, layer["lo"]), layer["hi"])
+
+    def _signs_of(
+        self, layer: Layer, first: int, total: NDArray[np.int64],
+        residual: NDArray[np.int8] | None,
+    ) -> NDArray[np.int8]:
+        """Return the output bytes of a packed layer, (channels / 8, positions)."""
+        t, _ = self._scaled(layer, first, total, residual)
+        bits = (t >= 0).reshape(-1, PACKED, t.shape[1])
+        return np.packbits(bits, axis=1, bitorder="little")[:, 0].view(np.int8)
+
+    def _scaled(
+        self, layer: Layer, first: int, total: NDArray[np.int64],
+        residual: NDArray[np.int8] | None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return scaled sums before the shift, (channels, positions), and the shift."""
         start = layer["channel_base"] + first
         entry = {name: column[start:start + len(total), None]
                  for name, column in self._channels.items()}
@@ -160,10 +189,13 @@ class LayerMachine(Memories):
         if residual is not None:
             operand = residual.astype(np.int64) - layer["zp_res"]
             t += operand * entry["residual_multiplier"] << entry["residual_shift"]
-        shift = entry["shift"]
-        rounding = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
-        q = ((t + rounding) >> shift) + layer["zp_out"]
-        return np.minimum(np.maximum(q, layer["lo"]), layer["hi"])
+        return t, entry["shift"]
+
+
+def _signs(codes: NDArray[np.uint8]) -> NDArray[np.int8]:
+    """Return the ±1 that bytes stand for, eight times as many along the last axis."""
+    bits = np.unpackbits(np.ascontiguousarray(codes), axis=-1, bitorder="little")
+    return bits.astype(np.int8) * 2 - 1
 
 
 def _apply_basis(

@@ -10,8 +10,9 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from smartdeal.golden.formats import ACT_MAX, ACT_MIN
+from smartdeal.golden.formats import ACT_MAX, ACT_MIN, PACKED
 from smartdeal.golden.forms import Weights
+from smartdeal.golden.packed import planes
 
 __all__ = [
     "IntegerLayer", "IntegerNetwork", "IntegerNode", "LayerKind", "Requantisation", "TensorScale",
@@ -65,6 +66,12 @@ class IntegerLayer:
         None for max_pool.
     residual : bool
         Whether a residual operand of the output's shape is added.
+    binary_input : bool
+        x is +1 or -1, outside the image it is ``input_zero_point``, ±1 too, and acc = Σ w · x with
+        every w ±1 (Hubara et al. 2016). Only for conv and linear.
+    binary_output : bool
+        The output is the sign of the requantised sum before its shift, +1 for zero; the rest of the
+        requantisation is not used. ``output_zero_point``, ±1, says what the reader's padding is.
     """
 
     name: str
@@ -82,6 +89,23 @@ class IntegerLayer:
     residual: bool = False
     lo: int = ACT_MIN
     hi: int = ACT_MAX
+    binary_input: bool = False
+    binary_output: bool = False
+
+    @property
+    def input_planes(self) -> int:
+        """Bytes of an input position: one per channel, or per eight if they are binary."""
+        return planes(self.input_shape[0]) if self.binary_input else self.input_shape[0]
+
+    @property
+    def output_planes(self) -> int:
+        """Bytes that an output position takes."""
+        return planes(self.output_shape[0]) if self.binary_output else self.output_shape[0]
+
+    @property
+    def array_channels(self) -> int:
+        """Output channels that the array computes: with binary output whole bytes of them."""
+        return self.output_planes * PACKED if self.binary_output else self.output_shape[0]
 
     @property
     def macs(self) -> int:

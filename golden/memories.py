@@ -6,6 +6,7 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
+from smartdeal.golden.coded_steps import CodedStepsError, decode_steps
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import (
     BLOCK_BYTES,
@@ -59,6 +60,7 @@ class Memories:
         self.activations = np.zeros(config.activation_bytes, np.int8)
         self._program = np.zeros(config.program_words, np.uint32)
         self._coefficients = np.zeros((config.weight_steps, config.rows), np.int32)
+        self._codes = np.zeros((config.weight_steps, config.rows), np.uint8)
         self._step = {name: np.zeros(config.weight_steps, np.int64)
                       for name in ("lane", "word", "next_last")}
         self._channels = _empty(SectionKind.CHANNELS, config)
@@ -110,26 +112,35 @@ class Memories:
                 raise ProgramError(code)
         position = size
         while len(data) >= position + size:
-            kind, address, count, _ = _BLOCK.unpack_from(data, position)
+            kind, address, count, beats = _BLOCK.unpack_from(data, position)
             if kind == SectionKind.END:
                 if address != zlib.crc32(data[:position]):
                     raise ProgramError(ErrorCode.CHECKSUM)
                 self._valid = self._valid or program
                 return position + size
-            position = self._section(data, position + size, program, (kind, address, count))
+            position = self._section(data, position + size, program, (kind, address, count, beats))
         return None
 
     def _section(
-        self, data: bytes, start: int, program: bool, header: tuple[int, int, int],
+        self, data: bytes, start: int, program: bool, header: tuple[int, int, int, int],
     ) -> int:
         """Check a section, store it if it is complete, and return where it ends."""
-        number, address, count = header
+        number, address, count, beats = header
         if number not in list(SectionKind) or not (
                 program or number == SectionKind.ACTIVATIONS):
             raise ProgramError(ErrorCode.SECTION)
         kind = SectionKind(number)
         if address + count > section_capacity(kind, self.config):
             raise ProgramError(ErrorCode.SECTION_RANGE)
+        if self.config.entropy and kind == SectionKind.STEPS and count and beats:
+            end = start + beats * self.config.host_bits // 8
+            if end <= len(data):
+                try:
+                    units = decode_steps(bytes(data[start:end]), count, self.config)
+                except CodedStepsError:
+                    raise ProgramError(ErrorCode.ENTROPY) from None
+                self.store_units(kind, slice(address, address + count), units)
+            return end
         end = start + count * section_format(kind, self.config).unit_bytes(self.config.host_bits)
         if end <= len(data):
             self.store_units(kind, slice(address, address + count), data[start:end])
@@ -155,7 +166,9 @@ class Memories:
         if kind == SectionKind.PROGRAM:
             self._program[words] = values["word"]
         elif kind == SectionKind.STEPS:
-            self._coefficients[words] = config.coefficient.decode(values.pop("coefficients"))
+            codes = values.pop("coefficients")
+            self._coefficients[words] = config.coefficient.decode(codes)
+            self._codes[words] = codes
             for name, column in values.items():
                 self._step[name][words] = column
         else:

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from smartdeal.golden.memories import ProgramError
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.hw.isa import MOVE_INSTRUCTION, ErrorCode, MoveFlag
+from smartdeal.hw.isa import MOVE_INSTRUCTION, ErrorCode, MoveFlag, too_wide
 
 __all__ = ["Move"]
 
@@ -33,8 +33,11 @@ class Move:
     def __init__(self, address: int, values: dict[str, int], config: AcceleratorConfig) -> None:
         self.address, self.values, self.config = address, values, config
         self.flags = MoveFlag(values["flags"] & sum(MoveFlag))
+        if not config.move:
+            raise ProgramError(ErrorCode.FEATURE, address)
         wrong = (
             any(values[name] for name in _RESERVED)
+            or too_wide(values, MOVE_INSTRUCTION, config)
             or values["flags"] != self.flags
             or self.flags == MoveFlag.FILL | MoveFlag.DECIMATE
             or 0 in (values["channels"], values["rows"], values["columns"])
@@ -42,8 +45,6 @@ class Move:
         )
         if wrong:
             raise ProgramError(ErrorCode.FIELD, address)
-        if not config.move:
-            raise ProgramError(ErrorCode.FEATURE, address)
 
     def run(self, activations: NDArray[np.int8]) -> None:
         """Execute it on the flat activation buffer.

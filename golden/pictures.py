@@ -6,20 +6,26 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smartdeal.golden.fashion import read_idx
 
-__all__ = ["PREPROCESSING", "PRESETS", "PictureError", "Pictures", "Preprocessing", "expand",
-           "idx_files", "preprocessing_of", "read_array", "read_pictures"]
+if TYPE_CHECKING:  # most networks are run on arrays
+    from PIL.Image import Image
+
+__all__ = ["PREPROCESSING", "PRESETS", "SUFFIXES", "PictureError", "Pictures", "Preprocessing",
+           "expand", "idx_files", "preprocessing_of", "read_array", "read_pictures"]
 
 _ARRAYS = (".npy", ".npz")
-_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+#: What the names of pictures end in.
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 #: What the names of the MNIST family's files of images have in them.
 _IDX = "-images-idx3-ubyte"
+#: Pillow's modes that are pixels of at most 8 bits a channel.
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 #: Largest value of a pixel.
 _WHITE = 255.0
 
@@ -183,18 +189,18 @@ class Pictures(Sequence[tuple[str, NDArray[np.float32]]]):
             array = _images(path, self.shape)
             self._arrays[path] = array
             self._entries += [(path, i) for i in range(len(array))]
-        elif suffix in _PICTURES:
+        elif suffix in SUFFIXES:
             self._entries.append((path, 0))
         else:
-            raise PictureError(f"image {path} must be a file {', '.join(_PICTURES + _ARRAYS)}")
+            raise PictureError(f"image {path} must be a file {', '.join(SUFFIXES + _ARRAYS)}")
 
     def _enter_folder(self, folder: Path) -> None:
         inside = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in
-                  (*_ARRAYS, *_PICTURES)]
+                  (*_ARRAYS, *SUFFIXES)]
         if not inside and "train" in idx_files(folder):
             inside = [idx_files(folder)["train"]]
         if not inside:
-            raise PictureError(f"{folder} must hold images ({', '.join(_PICTURES + _ARRAYS)}), "
+            raise PictureError(f"{folder} must hold images ({', '.join(SUFFIXES + _ARRAYS)}), "
                                "but has none")
         for path in inside:
             self._enter(path)
@@ -257,6 +263,22 @@ def read_pictures(
     return list(Pictures(paths, shape, preprocessing))
 
 
+def _of_bytes(picture: "Image", path: Path) -> "Image":
+    """Return a picture with channels of 8 bits.
+
+    Pillow would clip larger numbers. Those of 16 bits lose their lower half, as it does itself to
+    coloured pictures of 16 bits.
+    """
+    from PIL import Image as images
+
+    if picture.mode.startswith("I;16"):
+        return images.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode not in _MODES:
+        raise PictureError(f"{path} must have pixels of 8 or 16 bits, not of Pillow's mode "
+                           f"{picture.mode}; give it as .npy, or save it with 8 bits")
+    return picture
+
+
 def _read_picture(path: Path, shape: Shape) -> NDArray[np.uint8]:
     from PIL import Image, UnidentifiedImageError
 
@@ -267,7 +289,9 @@ def _read_picture(path: Path, shape: Shape) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as picture:
             size = picture.size
-            pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
+            pixels = np.asarray(_of_bytes(picture, path).convert("L" if channels == 1 else "RGB"))
+    except PictureError:
+        raise
     except UnidentifiedImageError:
         raise PictureError(f"{path} is not a picture that can be read") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -145,6 +145,13 @@ def folded(node: FloatNode) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return weights, bias
 
 
+def _check_weights(nodes: Sequence[FloatNode]) -> None:
+    """Raise :exc:`NetworkError` for weights that are not finite, before activations are blamed."""
+    for node in nodes:
+        if node.weights is not None:
+            folded(node)
+
+
 def _exact(weights: NDArray[np.float64]) -> TermWeights:
     """Return weights of 0 and ±1 as they are, of scale 1."""
     sign = weights.astype(np.int8)[None]
@@ -292,6 +299,7 @@ def quantise_forms(
                       quantise=quantise or QuantiseOptions()) for form in forms]
     for choices in every:
         choices.check(graph)
+    _check_weights(graph.nodes)
     calibration = calibrate(graph.nodes, images, graph.nodes[-1].name, every[0].quantise)
     networks: list[IntegerNetwork] = []
     for choices in every:
@@ -364,7 +372,9 @@ def quantise_layer(
                        quantise=quantise or QuantiseOptions())
     choices.check(graph)
     name = find_layer(graph, layer)
-    node = next(node for node in graph.nodes if node.name == name)
+    index = next(i for i, node in enumerate(graph.nodes) if node.name == name)
+    node = graph.nodes[index]
+    _check_weights(graph.nodes[:index + 1])
     calibration = calibrate(graph.nodes, images, name, choices.quantise,
                             (node.input, node.residual))
     scales = calibration.scales

@@ -91,10 +91,7 @@ class Load(_Transfer):
             raise ProgramError(ErrorCode.MEMORY_RANGE, self.address)
 
     def _runs(self, memories: Memories, runs: NDArray[np.int64], spoil: bool) -> None:
-        source = np.frombuffer(memories.region, np.uint8)
-        size = self["count"] * self.unit_bytes
-        data = np.concatenate([source[offset:offset + size]
-                               for offset in self.run_offsets()[runs]])
+        data = np.frombuffer(self.units(memories.region, runs), np.uint8)
         data = np.invert(data) if spoil else data
         words = self.places(runs)
         outside = words >= section_capacity(self.kind, self.config)
@@ -108,8 +105,17 @@ class Load(_Transfer):
         """Return the byte of the region at which each run begins, (runs,)."""
         return (self["offset"] + np.arange(self["runs"]) * self["memory_stride"]) % (1 << 32)
 
-    def places(self, runs: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return where the units of some runs go, run by run, (runs · count,)."""
+    def units(
+        self, region: bytes | bytearray | memoryview, runs: NDArray[np.int64] | None = None,
+    ) -> bytes:
+        """Return the bytes of some runs, or all, from a region, run by run."""
+        size, source = self["count"] * self.unit_bytes, memoryview(region)
+        offsets = self.run_offsets() if runs is None else self.run_offsets()[runs]
+        return b"".join(source[offset:offset + size] for offset in offsets.tolist())
+
+    def places(self, runs: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """Return where the units of some runs, or all, go, run by run, (runs · count,)."""
+        runs = np.arange(self["runs"]) if runs is None else runs
         block, within = np.divmod(np.arange(self["count"]), self["inner"])
         # Each product has 64 bits at most, and only the lowest 32 of a sum count.
         unit = block.astype(np.uint64) * np.uint64(self["outer_stride"]) + within.astype(

@@ -130,6 +130,8 @@ class Accelerator(wiring.Component):
             self._memory(m, fetch, control, issue, readout, reader)
         if config.max_pool:
             m.d.comb += array.maximum.eq((control.instruction.flags & LayerFlag.MAX_POOL) != 0)
+        if config.binary:
+            m.d.comb += array.binary.eq(issue.binary)
         return m
 
     def _plan(self, m, instruction, issue, sequence, readout):
@@ -156,6 +158,14 @@ class Accelerator(wiring.Component):
             readout.residual_mode.eq(residual),
             readout.reduce_mode.eq(reduce),
         ]
+        if self.config.binary:
+            pack = (flags & LayerFlag.PACK) != 0
+            m.d.comb += [
+                issue.plan.binary.eq((flags & LayerFlag.BINARY) != 0),
+                issue.plan.pack.eq(pack),
+                sequence.plan.pack.eq(pack),
+                readout.pack_mode.eq(pack),
+            ]
 
     def _mover(self, m, control, issue, buffer, readout):
         """Connect the mover; it works while no layer runs."""
@@ -191,22 +201,24 @@ class Accelerator(wiring.Component):
         wiring.connect(m, host=wiring.flipped(self.bus), registers=registers.bus)
         wiring.connect(m, host=wiring.flipped(self.load), loader=loader.i)
         wiring.connect(m, reader=reader.o, host=wiring.flipped(self.store))
+        running = Signal()
         m.d.comb += [
             self.interrupt.eq(registers.interrupt),
             self.reading.eq(reader.active),
             control.start.eq(registers.start),
             control.abort.eq(registers.clear),
-            loader.hold.eq(control.busy | registers.start),
+            loader.hold.eq(running),
             loader.clear.eq(registers.clear),
             reader.start.eq(registers.read_start),
-            reader.hold.eq(control.busy | registers.start),
+            reader.hold.eq(running),
             reader.clear.eq(registers.clear),
             reader.address.eq(registers.read_address),
             reader.count.eq(registers.read_count),
             reader.vector.eq(buffer.vector),
             issue.host_read.eq(reader.read),
             issue.host_word.eq(reader.word),
-            registers.running.eq(control.busy),
+            running.eq(control.busy | registers.start),
+            registers.running.eq(running),
             registers.done.eq(control.done),
             registers.program_failed.eq(control.failed),
             registers.program_error.eq(control.error),
@@ -222,7 +234,11 @@ class Accelerator(wiring.Component):
             registers.move.eq(control.move_active),
         ]
         if config.memory:
-            m.d.comb += registers.stall_memory.eq(control.waiting_memory | issue.waiting_memory)
+            m.d.comb += [
+                registers.stall_memory.eq(control.waiting_memory | issue.waiting_memory),
+                registers.refuse.eq(self.memory.refuse),
+                self.memory.running.eq(running),
+            ]
         # The activation buffer's one write port: the host's while nothing runs.
         m.d.comb += [
             buffer.write_word.eq(readout.write_word),
@@ -277,5 +293,4 @@ class Accelerator(wiring.Component):
             port.spill_start.eq(control.spill_start),
             port.spill_range.eq(control.spill_range),
             port.cancel.eq(control.cancel),
-            port.running.eq(control.busy),
         ]

@@ -101,7 +101,8 @@ class SumStage(wiring.Component):
         """Return the partial sums so far; in reduce mode those may be of the cycles before."""
         lanes = added.shape()
         m.submodules.partial = memory = Memory(shape=lanes, depth=self.depth, init=[])
-        load, save = memory.read_port(), memory.write_port()
+        load  = memory.read_port()
+        save  = memory.write_port()
         # Block RAM is slow to answer: what is read is used a cycle later.
         next_index = Signal(range(self.depth))
         index   = Signal(range(self.depth))

@@ -36,6 +36,9 @@ class ProcessingArray(wiring.Component):
     maximum : In(1)
         Maximum mode, which only row 0 has: pooling takes a step per channel, so that more rows
         would not be faster. Only with ``config.max_pool``.
+    binary : In(1)
+        Coefficients are eight binary weights each. Only with ``config.binary``, which makes
+        ``coefficients`` plain words of ``config.code_bits``.
     read : In(1)
     read_row : In(row index)
     read_chunk : In(chunk index)
@@ -52,19 +55,21 @@ class ProcessingArray(wiring.Component):
     read_chunk:   Signal
     lanes:        data.View
     maximum:      Signal
+    binary:       Signal
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
+        code = config.code_bits if config.binary else coefficient_layout(config.coefficient)
         super().__init__({
             "vector":       In(data.ArrayLayout(signed(ACT_BITS), config.cols)),
-            "coefficients": In(data.ArrayLayout(coefficient_layout(config.coefficient),
-                                                config.rows)),
+            "coefficients": In(data.ArrayLayout(code, config.rows)),
             "last":         In(1),
             "read":         In(1),
             "read_row":     In(range(config.rows)),
             "read_chunk":   In(bits_for(config.chunks - 1)),
             "lanes":        Out(data.ArrayLayout(signed(config.acc_bits), config.drain_lanes)),
             **({"maximum": In(1)} if config.max_pool else {}),
+            **({"binary": In(1)} if config.binary else {}),
         })
 
     def elaborate(self, platform):
@@ -74,39 +79,34 @@ class ProcessingArray(wiring.Component):
         # One wide multiplexer per column picks the row, then a narrow one the chunk: about half
         # the cells of a shift chain through the array.
         column = Signal(data.ArrayLayout(config.acc_bits, config.cols))
-        # What many PEs share is registered once for each row, and each column: no register of the
-        # device could drive all of them in time.
-        control = data.StructLayout({
-            "coefficient": coefficient_layout(config.coefficient), "last": 1, "maximum": 1})
-        select  = data.StructLayout({"read": 1, "row": range(config.rows)})
         rows = []
         for row in range(config.rows):
-            m.submodules[f"row_{row}_control"] = line = Delay(control, 1)
             m.submodules[f"row_{row}"] = pe_row = ProcessingRow(
                 cols=config.cols, fmt=config.coefficient, acc_bits=config.acc_bits,
-                max_pool=config.max_pool and row == 0)
+                max_pool=config.max_pool and row == 0, binary=config.binary)
             rows.append(pe_row)
             m.d.comb += [
                 pe_row.vector.eq(self.vector),
-                line.i.coefficient.eq(self.coefficients[row]),
-                line.i.last.eq(self.last),
-                pe_row.coefficient.eq(line.o.coefficient),
-                pe_row.last.eq(line.o.last),
+                pe_row.coefficient.eq(self.coefficients[row]),
+                pe_row.last.eq(self.last),
             ]
+            if config.binary:
+                m.d.comb += [pe_row.binary.eq(self.binary),
+                             pe_row.weights.eq(self.coefficients[row])]
+                with m.If(self.binary):  # a dot product of ±1 is twice what the PE counts
+                    m.d.comb += pe_row.coefficient.eq(coefficient_layout(
+                        config.coefficient).const({"valid": 1, "sign": 0, "exponent": 1}))
             if pe_row.max_pool:
-                m.d.comb += [line.i.maximum.eq(self.maximum), pe_row.maximum.eq(line.o.maximum)]
+                m.d.comb += pe_row.maximum.eq(self.maximum)
         for col in range(config.cols):
-            m.submodules[f"column_{col}"] = pick = Multiplexer(
-                count=config.rows, bits=config.acc_bits)
-            m.submodules[f"column_{col}_select"] = line = Delay(select, 1)
+            m.submodules[f"column_{col}"] = pick = ColumnSelect(
+                rows=config.rows, bits=config.acc_bits)
             m.d.comb += [
-                line.i.read.eq(self.read),
-                line.i.row.eq(self.read_row),
-                pick.index.eq(line.o.row),
+                pick.read.eq(self.read),
+                pick.row.eq(self.read_row),
                 *(pick.i[row].eq(rows[row].results[col]) for row in range(config.rows)),
+                column[col].eq(pick.o),
             ]
-            with m.If(line.o.read):
-                m.d.sync += column[col].eq(pick.o)
 
         m.submodules.chunk_delay = chunk_delay = Delay(self.read_chunk.shape(), 2)
         m.d.comb += chunk_delay.i.eq(self.read_chunk)
@@ -119,4 +119,50 @@ class ProcessingArray(wiring.Component):
                   for index in range(config.chunks)),
             ]
             m.d.sync += self.lanes[lane].eq(pick.o)
+        return m
+
+
+class ColumnSelect(wiring.Component):
+    """The results of one column, of which ``row`` is read.
+
+    Timing: ``o`` shows the result two cycles after ``row``, and keeps it without ``read``.
+
+    Parameters
+    ----------
+    rows : int
+    bits : int
+        Bits of a result.
+
+    Members
+    -------
+    i : In(ArrayLayout(bits, rows))
+    read : In(1)
+    row : In(range(rows))
+    o : Out(bits)
+    """
+
+    i:    data.View
+    read: Signal
+    row:  Signal
+    o:    Signal
+
+    def __init__(self, *, rows: int, bits: int):
+        self.rows = rows
+        self.bits = bits
+        super().__init__({
+            "i":    In(data.ArrayLayout(bits, rows)),
+            "read": In(1),
+            "row":  In(range(rows)),
+            "o":    Out(bits),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        # Registers of each column: no register of the device could drive all columns in time.
+        read, row = Signal(), Signal.like(self.row)
+        m.d.sync += [read.eq(self.read), row.eq(self.row)]
+        m.submodules.pick = pick = Multiplexer(count=self.rows, bits=self.bits)
+        m.d.comb += [pick.i.eq(self.i), pick.index.eq(row)]
+        with m.If(read):
+            m.d.sync += self.o.eq(pick.o)
         return m

@@ -195,7 +195,8 @@ class BasisStage(wiring.Component):
         m.submodules.state = memory = Memory(shape=state, depth=self.states, init=[])
         # Between two chunks of a filter and slice there are at least two cycles, its other rows':
         # what is read two cycles ahead was written in the cycle before.
-        load, save = memory.read_port(), memory.write_port()
+        load = memory.read_port()
+        save = memory.write_port()
         m.d.comb += [
             load.en.eq(1),
             load.addr.eq(self.state_index),

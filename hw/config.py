@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
-from smartdeal.golden.formats import ACT_BITS, BASIS_SIZE, CoefficientFormat
+from smartdeal.golden.formats import ACT_BITS, BASIS_SIZE, PACKED, CoefficientFormat
 
 __all__ = ["DRAIN_TARGET_CYCLES", "AcceleratorConfig", "ConfigError"]
 
@@ -29,6 +29,9 @@ _RANGES: dict[str, tuple[int, int, str]] = {
     "channel_entries":  (16, 1 << 16, "requantisation entries, one per output channel"),
     "basis_entries":    (16, 1 << 16, "basis entries, one per filter and slice"),
     "program_words":    (32, 1 << 12, "32-bit words of instruction memory"),
+    "field_bits":       (8, 32, "bits of the numbers in an instruction"),
+    "checksum_bits":    (0, 256, "bits of an image that are checked per cycle; 0 for all"),
+    "counter_bits":     (24, 48, "bits of a counter of cycles"),
 }
 
 _HOST_BITS = (32, 64, 128, 256)
@@ -64,12 +67,25 @@ class AcceleratorConfig:
         Depths of the requantisation table, the basis memory and the instruction memory.
     host_bits : int
         Width of the load and store streams: 32, 64, 128 or 256.
-    basis, max_pool, residual, reduce, move, memory : bool
+    basis, max_pool, residual, reduce, move, memory, entropy, binary : bool
         Features. What is off is left out of the hardware, and a program that needs it is refused.
         ``basis`` is on unless said otherwise where there are three rows or more.
         ``reduce`` adds up an output map (global average pooling); ``move`` lays tensors out anew,
         for networks that stay in the activation buffer; ``memory`` lets a program load from system
-        memory and store to it while it computes.
+        memory and store to it while it computes; ``entropy`` decodes Huffman-coded steps in images.
+        ``binary`` adds the XNOR mode of binary weights and activations, eight channels to a byte
+        (docs/binary.md); it takes eight rows or more.
+    field_bits : int
+        Longest address, distance or count that an instruction may hold; 32 leaves the format's own
+        widths. The control logic and the pipelines of addresses are as wide as this says.
+    counter_bits : int
+        Width of the counters of cycles; they wrap.
+    checksum_bits : int
+        Bits of an image that the checksum takes per cycle: 8…``host_bits``, in which loading takes
+        a beat every ``host_bits`` / ``checksum_bits`` + 1 cycles, or 0 for a beat per cycle. Not
+        with ``entropy``.
+    memory_delays : bool
+        Long delay lines are block RAMs, not registers.
 
     Raises
     ------
@@ -96,6 +112,12 @@ class AcceleratorConfig:
     reduce: bool = True
     move: bool = True
     memory: bool = False
+    entropy: bool = False
+    binary: bool = False
+    field_bits: int = 32
+    counter_bits: int = 48
+    checksum_bits: int = 0
+    memory_delays: bool = False
 
     def __post_init__(self) -> None:
         for name, (low, high, meaning) in _RANGES.items():
@@ -108,12 +130,22 @@ class AcceleratorConfig:
         # Resolve the choices here, so that equal hardware compares and fingerprints equal.
         if self.basis is None:
             object.__setattr__(self, "basis", self.rows >= BASIS_SIZE)
-        for name in ("basis", "max_pool", "residual", "reduce", "move", "memory"):
+        for name in ("basis", "max_pool", "residual", "reduce", "move", "memory",
+                     "entropy", "binary", "memory_delays"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} must be true or false, not {getattr(self, name)!r}")
         if self.basis and self.rows < BASIS_SIZE:
             raise ConfigError(f"rows must be at least {BASIS_SIZE} with the basis stage, not "
                               f"{self.rows!r}; set basis = false")
+        if self.binary and self.rows < PACKED:
+            raise ConfigError(f"rows must be at least {PACKED} with the feature binary, not "
+                              f"{self.rows!r}: that many channels share a byte")
+        if self.binary and self.entropy:
+            raise ConfigError("entropy must be off with the feature binary: the decoder knows no "
+                              "codes of binary weights")
+        if self.binary and self.exponents < 2:
+            raise ConfigError("exponents must be at least 2 with the feature binary, not "
+                              f"{self.exponents!r}: a bit counts 2")
         if self.drain_lanes == 0:
             object.__setattr__(self, "drain_lanes", self._chosen_lanes())
         if self.activation_words == 0:
@@ -124,12 +156,16 @@ class AcceleratorConfig:
                               f"(one of {divisors}), not {self.drain_lanes!r}")
         if self.memory:
             self._check_memory()
+        self._check_fields()
         if self.activation_words < 16:
             raise ConfigError(f"activation_words must be at least 16, not "
                               f"{self.activation_words!r}")
 
     def _check_memory(self) -> None:
-        """Refuse sizes at which words from system memory could not be written at any time."""
+        """Refuse what does not go with memory: sizes without time to write words, and entropy."""
+        if self.entropy:
+            raise ConfigError("entropy must be false with the feature memory: LOAD takes plain "
+                              "steps only; set entropy = false, or memory = false")
         if self.chunks < 2:
             raise ConfigError(f"drain_lanes must be at most cols / 2 = {self.cols // 2} with the "
                               f"feature memory, not {self.drain_lanes!r}: words from system memory "
@@ -138,6 +174,23 @@ class AcceleratorConfig:
             raise ConfigError(f"host_bits must be less than the {ACT_BITS * self.cols} bits of a "
                               f"word of {self.cols} columns with the feature memory, not "
                               f"{self.host_bits!r}")
+
+    def _check_fields(self) -> None:
+        """Refuse instructions that are too narrow for the memories that they address."""
+        if self.memory and self.field_bits != 32:
+            raise ConfigError(f"field_bits must be 32 with the feature memory, not "
+                              f"{self.field_bits!r}")
+        if self.entropy and self.checksum_bits:
+            raise ConfigError(f"checksum_bits must be 0 with the feature entropy, not "
+                              f"{self.checksum_bits!r}")
+        if self.checksum_bits % 8 or (self.checksum_bits and self.host_bits % self.checksum_bits):
+            raise ConfigError(f"checksum_bits must be a multiple of 8 that divides host_bits = "
+                              f"{self.host_bits}, or 0, not {self.checksum_bits!r}")
+        for name in ("activation_words", "weight_steps", "channel_entries", "basis_entries"):
+            depth = getattr(self, name)
+            if depth > 1 << self.field_bits:
+                raise ConfigError(f"{name} must be at most {1 << self.field_bits} with field_bits "
+                                  f"= {self.field_bits}, not {depth!r}")
 
     def _chosen_lanes(self) -> int:
         divisors = [lanes for lanes in range(1, self.cols + 1) if self.cols % lanes == 0]
@@ -155,6 +208,11 @@ class AcceleratorConfig:
         return CoefficientFormat(self.exponents)
 
     @property
+    def code_bits(self) -> int:
+        """Bits of one row's coefficient in a step: with ``binary`` also eight binary weights."""
+        return max(self.coefficient.bits, PACKED) if self.binary else self.coefficient.bits
+
+    @property
     def chunks(self) -> int:
         """Cycles in which one array row is read out: ``cols / drain_lanes``."""
         return self.cols // self.drain_lanes
@@ -163,6 +221,16 @@ class AcceleratorConfig:
     def filters_per_group(self) -> int:
         """Filters that the array holds at once in basis form (three rows each)."""
         return self.rows // BASIS_SIZE
+
+    @property
+    def address_bits(self) -> int:
+        """Bits in which addresses are computed: they are compared with a depth, then cut."""
+        return self.field_bits + 1
+
+    @property
+    def count_bits(self) -> int:
+        """Bits of tiles, channels and positions in a row."""
+        return min(16, self.field_bits)
 
     @property
     def activation_bytes(self) -> int:

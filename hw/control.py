@@ -6,7 +6,13 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.hw.decode import InstructionCheck, instruction_layout, load_layout
+from smartdeal.hw.decode import (
+    InstructionCheck,
+    instruction_layout,
+    load_layout,
+    take_word,
+    watch_words,
+)
 from smartdeal.hw.isa import (
     ERROR_BITS,
     INSTRUCTION_WORDS,
@@ -181,17 +187,25 @@ class ProgramControl(wiring.Component):
         fetched = Signal(range(INSTRUCTION_WORDS + 1))
         # The word that came last, a cycle after the memory gave it: block RAM is slow to answer.
         word    = self.instruction.as_value()[-32:]
-        opcode  = word[:8]
+        opcode  = word[:8] if config.memory else self.instruction.opcode
         # The check is deep: what it has found is looked at a cycle later.
         field_wrong     = Signal()
         feature_missing = Signal()
         m.d.sync += [
             field_wrong.eq(check.field_wrong), feature_missing.eq(check.feature_missing),
         ]
+        refused = Signal()
+        m.d.comb += refused.eq(field_wrong)
+        if not config.memory:
+            excess = watch_words(m, config, self.instruction, fetched, read.data)
+            m.d.comb += refused.eq(field_wrong | excess)
+        starting = Signal()  # in BEGIN_MOVE
+        m.d.sync += starting.eq(0)
         wait    = Signal(range(max(FLUSH_CYCLES, config.drain_lanes + 1) + 1))
         transfers_busy = self.transfers_busy if config.memory else Const(0)
         outside = self._spill_range(m) if config.memory else Const(0)
 
+        m.d.comb += self.move.eq(starting & ~refused & ~feature_missing)
         with m.FSM(name="control"):
             with m.State("IDLE"):
                 m.d.sync += [pointer.eq(0), fetched.eq(0)]
@@ -204,12 +218,15 @@ class ProgramControl(wiring.Component):
                 m.d.sync += [pointer.eq(pointer + 1), fetched.eq(fetched + 1)]
                 with m.If(fetched == 0):
                     m.d.sync += self.address.eq(pointer)
-                with m.Else():
-                    m.d.sync += self.instruction.eq(
-                        Cat(self.instruction.as_value()[32:], read.data))
+                if config.memory:
+                    with m.Else():
+                        m.d.sync += self.instruction.eq(
+                            Cat(self.instruction.as_value()[32:], read.data))
+                else:
+                    take_word(m, config, self.instruction, fetched, read.data)
                 with m.If((fetched == 2) & (opcode == Opcode.END)):
                     m.d.comb += self.done.eq(~self.abort & ~transfers_busy)
-                    m.d.sync += self.busy.eq(transfers_busy)
+                    m.d.sync += [self.busy.eq(transfers_busy), fetched.eq(0)]
                     m.next = "IDLE"
                     if config.memory:
                         with m.If(transfers_busy):
@@ -230,6 +247,9 @@ class ProgramControl(wiring.Component):
                     with m.Elif((fetched == 2)
                                 & opcode.matches(Opcode.LOAD, Opcode.WAIT, Opcode.JUMP)):
                         self._fail(m, wait, ErrorCode.FEATURE)
+                if not config.move:
+                    with m.Elif((fetched == 2) & (opcode == Opcode.MOVE)):
+                        self._fail(m, wait, ErrorCode.FEATURE)
                 with m.Elif((fetched == 2)
                             & ~opcode.matches(Opcode.LAYER, Opcode.MOVE, Opcode.LOAD)):
                     self._fail(m, wait, ErrorCode.OPCODE)
@@ -243,6 +263,7 @@ class ProgramControl(wiring.Component):
             with m.State("CHECK"):
                 m.d.sync += [fetched.eq(0), wait.eq(config.drain_lanes)]
                 with m.If(self.instruction.opcode == Opcode.MOVE):
+                    m.d.sync += starting.eq(1)
                     m.next = "BEGIN_MOVE"
                 if config.memory:
                     with m.Elif(self.instruction.opcode == Opcode.LOAD):
@@ -253,9 +274,8 @@ class ProgramControl(wiring.Component):
                 self._watch_abort(m, wait)
 
             with m.State("BEGIN_MOVE"):
-                m.d.comb += self.move.eq(~field_wrong & ~feature_missing)
                 m.next = "MOVE"
-                self._refuse(m, wait, field_wrong, feature_missing)
+                self._refuse(m, wait, refused, feature_missing)
                 self._watch_abort(m, wait)
 
             with m.State("PREPARE"):
@@ -263,7 +283,7 @@ class ProgramControl(wiring.Component):
                     m.d.sync += wait.eq(wait - 1)
                 with m.Else():
                     self._begin(m, wait, outside)
-                self._refuse(m, wait, field_wrong, feature_missing)
+                self._refuse(m, wait, refused, feature_missing)
                 self._watch_abort(m, wait)
 
             with m.State("RUN"):

@@ -80,6 +80,7 @@ _MEANINGS = {
     "memory__spill_busy": "beats of the range are still to be acknowledged",
     "memory__spill_failed": "pulse: a write failed",
     "memory__size": "bytes of the region",
+    "memory__refuse": "error code of a start now, which is refused; 0 where it is not",
     "memory__cancel": "end all transfers as soon as possible",
     "memory__running": "a program runs",
 }
@@ -138,7 +139,7 @@ def describe(
             "processing_elements": config.rows * config.cols,
             "filters_per_group": config.filters_per_group,
             "cycles_per_row_read_out": config.chunks,
-            "coefficient_bits": config.coefficient.bits,
+            "coefficient_bits": config.code_bits,
             "activation_bytes": config.activation_bytes,
         },
         "ports": [*_CLOCK, *ports],

@@ -4,26 +4,30 @@ This module is the contract between compiler, interpreter, latency model and har
 a sequence of *beats* of ``host_bits`` bits, little-endian, on the load stream:
 
     header   16 bytes   magic, version, flags, configuration fingerprint, zero
-    section  16 bytes   kind, first address, count of units, zero; then the units
+    section  16 bytes   kind, first address, count of units, coded beats; then the units
     …
     trailer  16 bytes   kind END, CRC-32 of everything before the trailer, zero, zero
 
 Headers and units are padded with zero bytes to whole beats. A *program image* (flag PROGRAM)
-replaces the program; a *data image* only holds activations.
+replaces the program; a *data image* only holds activations. With the feature ``entropy`` a section
+STEPS whose *coded beats* are not 0 has so many beats of entropy-coded steps instead of units
+(docs/entropy.md); elsewhere that number is not looked at.
 """
 
 import enum
+from collections.abc import Mapping
 
-from smartdeal.golden.formats import BASIS_BITS, BASIS_SIZE, REQUANTISE
+from smartdeal.golden.formats import BASIS_BITS, BASIS_SIZE, PACKED, REQUANTISE
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.packing import Field, WordFormat
 
 __all__ = [
-    "ALIGN_BITS", "BLOCK_BYTES", "ERROR_BITS", "IMAGE_FLAG_PROGRAM", "IMAGE_MAGIC", "IMAGE_VERSION",
-    "INSTRUCTION", "INSTRUCTION_WORDS", "JUMP_INSTRUCTION", "LOAD_INSTRUCTION", "LOAD_QUEUE",
-    "MAX_ALIGN", "MIN_STEPS", "MOVE_INSTRUCTION", "WAIT_INSTRUCTION", "ErrorCode", "LayerFlag",
-    "MoveFlag", "Opcode", "SectionKind", "WaitFlag", "basis_format", "channel_format",
-    "group_channels", "section_capacity", "section_format", "step_format",
+    "ALIGN_BITS", "BLOCK_BYTES", "CODE_LIMIT", "ERROR_BITS", "IMAGE_FLAG_PROGRAM", "IMAGE_MAGIC",
+    "IMAGE_VERSION", "INSTRUCTION", "INSTRUCTION_WORDS", "JUMP_INSTRUCTION", "LOAD_INSTRUCTION",
+    "LOAD_QUEUE", "MAX_ALIGN", "MAX_PLACES", "MIN_STEPS", "MOVE_INSTRUCTION", "WAIT_INSTRUCTION",
+    "ErrorCode", "LayerFlag", "MoveFlag", "Opcode", "SectionKind", "WaitFlag", "basis_format",
+    "channel_format", "field_mask", "group_channels", "section_capacity", "section_format",
+    "step_format", "too_wide",
 ]
 
 IMAGE_MAGIC = int.from_bytes(b"SDPI", "little")
@@ -40,6 +44,10 @@ MAX_ALIGN = (1 << ALIGN_BITS) - 1
 MIN_STEPS = 2
 #: LOAD instructions that may be unfinished; another one waits.
 LOAD_QUEUE = 8
+#: Bits of the longest codeword of entropy-coded steps.
+CODE_LIMIT = 8
+#: Codewords for places (address differences) in a section of entropy-coded steps.
+MAX_PLACES = 64
 
 
 class Opcode(enum.IntEnum):
@@ -64,6 +72,8 @@ class LayerFlag(enum.IntFlag):
     RESIDUAL = 4  #: add the residual operand
     REDUCE = 8    #: add up all valid positions; one output byte per channel
     EXTERNAL = 16  #: output words go to system memory; feature ``memory``
+    BINARY = 32   #: a byte is eight channels of ±1, a coefficient their eight weights
+    PACK = 64     #: output is the sign of the sum, eight channels to a byte; feature ``binary``
 
 
 class MoveFlag(enum.IntFlag):
@@ -110,10 +120,11 @@ class ErrorCode(enum.IntEnum):
     ACTIVATION_RANGE = 14  #: an activation address outside the activation buffer
     TABLE_RANGE = 15       #: a channel or basis address outside its memory
     ABORTED = 16           #: stopped by the host
-    BUSY = 17              #: start while a program runs; that program goes on
-    MEMORY_RANGE = 18      #: a transfer outside the program's region of system memory
+    BUSY = 17              #: start while a program runs, which goes on, or the host's transfers
+    MEMORY_RANGE = 18      #: a transfer outside the program's region, or no place for a region
     MEMORY_READ = 19       #: system memory answered a LOAD with an error
     MEMORY_WRITE = 20      #: system memory answered an EXTERNAL layer's output with an error
+    ENTROPY = 21       #: table or stream of a section of coded steps is malformed
 
 
 #: Bits of an error code.
@@ -212,10 +223,24 @@ JUMP_INSTRUCTION = WordFormat("JUMP", (
 ))
 
 
+def too_wide(values: Mapping[str, int], word: WordFormat, config: AcceleratorConfig) -> bool:
+    """Return whether a field of an instruction has more than ``field_bits`` bits."""
+    return any(values[f.name] >> config.field_bits for f in word.fields
+               if f.bits > config.field_bits and not f.name.startswith("reserved"))
+
+
+def field_mask(word: WordFormat, config: AcceleratorConfig) -> int:
+    """Return the bits of an instruction that may be set, by ``field_bits`` and reserved fields."""
+    return sum((1 << min(f.bits, config.field_bits)) - 1 << word.offset(f.name)
+               for f in word.fields if not f.name.startswith("reserved"))
+
+
 def group_channels(flags: LayerFlag, config: AcceleratorConfig) -> int:
     """Return F, the output channels that the array computes at once in a layer of these modes."""
     if LayerFlag.MAX_POOL in flags:
         return 1
+    if LayerFlag.PACK in flags:
+        return config.rows // PACKED * PACKED
     return config.filters_per_group if LayerFlag.BASIS in flags else config.rows
 
 
@@ -226,7 +251,7 @@ def step_format(config: AcceleratorConfig) -> WordFormat:
     ``next_last`` announces that the following step is the last of its unit of work.
     """
     return WordFormat("step", (
-        Field("coefficients", config.coefficient.bits, count=config.rows),
+        Field("coefficients", config.code_bits, count=config.rows),
         Field("lane", (config.cols - 1).bit_length()),
         Field("word", (config.activation_words - 1).bit_length()),
         Field("next_last", 1),

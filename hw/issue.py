@@ -8,26 +8,29 @@ from amaranth.lib.wiring import In, Out
 from smartdeal.hw.activation import ActivationBuffer
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.delay import Delay
-from smartdeal.hw.isa import step_format
+from smartdeal.hw.isa import LayerFlag, group_channels, step_format
 from smartdeal.hw.layouts import layout_of
-from smartdeal.hw.readout_control import ADDRESS_BITS, unit_layout
+from smartdeal.hw.readout_control import unit_layout
 from smartdeal.hw.table import TableInterface, TablePort
 
 __all__ = ["StepIssue", "issue_layout"]
 
 
-issue_layout = data.StructLayout({
-    "basis":         1,
-    "max_pool":      1,
-    "external":      1,
-    "slices":        8,
-    "tiles":         16,
-    "channels":      16,
-    "input_base":    32,
-    "steps_base":    32,
-    "residual_lane": 8,
-})
-"""What step issue needs of a LAYER instruction; constant while the layer runs."""
+def issue_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """Return what step issue needs of a LAYER instruction; constant while the layer runs."""
+    return data.StructLayout({
+        "basis":         1,
+        "max_pool":      1,
+        "external":      1,
+        "binary":        1,
+        "pack":          1,
+        "slices":        8,
+        "tiles":         config.count_bits,
+        "channels":      config.count_bits,
+        "input_base":    config.field_bits,
+        "steps_base":    config.field_bits,
+        "residual_lane": 8,
+    })
 
 
 class StepIssue(wiring.Component):
@@ -62,6 +65,8 @@ class StepIssue(wiring.Component):
         A unit's last step is taken in this cycle.
     read_word, read_lane : Out
         To the activation buffer.
+    binary : Out(1)
+        ``coefficients`` are binary weights; only with ``config.binary``.
     coefficients, last : Out
         To the array.
     step_error, activation_error : Out(1)
@@ -105,23 +110,24 @@ class StepIssue(wiring.Component):
     room:             Signal
     reserve:          Signal
     waiting_memory:   Signal
+    binary:           Signal
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         self.step_layout = layout_of(step_format(config))
         coefficients = self.step_layout["coefficients"].shape
         super().__init__({
-            "plan":             In(issue_layout),
+            "plan":             In(issue_layout(config)),
             "start":            In(1),
             "cancel":           In(1),
             "active":           Out(1),
             "step_write":       In(TablePort(config.weight_steps, self.step_layout)),
             "readout_hold":     In(1),
             "fetch":            In(1),
-            "fetch_word":       In(ADDRESS_BITS),
+            "fetch_word":       In(config.address_bits),
             "host_read":        In(1),
             "host_word":        In(range(config.activation_words)),
-            **({"move_read": In(1), "move_word": In(ADDRESS_BITS), "move_lane": In(8)}
+            **({"move_read": In(1), "move_word": In(config.address_bits), "move_lane": In(8)}
                if config.move else {}),
             "unit_valid":       Out(1),
             "unit":             Out(unit_layout(config)),
@@ -131,6 +137,7 @@ class StepIssue(wiring.Component):
             "last":             Out(1),
             "step_error":       Out(1),
             "activation_error": Out(1),
+            **({"binary": Out(1)} if config.binary else {}),
             "taken":            Out(1),
             "waiting":          Out(1),
             **({"room": In(1), "reserve": Out(1), "waiting_memory": Out(1)}
@@ -160,19 +167,21 @@ class StepIssue(wiring.Component):
         group_start = Signal.like(pointer)
 
         # Where in the loops it is.
-        tile       = Signal(16)
+        tile       = Signal(config.count_bits)
         slice_     = Signal(8, name="slice")
-        remaining  = Signal(16)
-        tile_word  = Signal(ADDRESS_BITS)
+        remaining  = Signal(config.count_bits)
+        tile_word  = Signal(config.address_bits)
         capacity   = Signal(range(config.rows + 1))
         # Compared a cycle ahead: a unit has two steps at least, and only its last moves on.
         last_tile  = Signal()
         last_slice = Signal()
         last_group = Signal()
         no_room    = Signal()
+        rows = config.rows
+        if config.binary:
+            rows = Mux(plan.pack, group_channels(LayerFlag.PACK, config), rows)
         m.d.sync += [
-            capacity.eq(Mux(plan.max_pool, 1, Mux(plan.basis, config.filters_per_group,
-                                                  config.rows))),
+            capacity.eq(Mux(plan.max_pool, 1, Mux(plan.basis, config.filters_per_group, rows))),
             last_tile.eq(tile == plan.tiles - 1),
             last_slice.eq(slice_ == plan.slices - 1),
             last_group.eq(remaining <= capacity),
@@ -235,7 +244,7 @@ class StepIssue(wiring.Component):
         lane_shape = max(8, self.read_lane.shape().width)
 
         # Block RAM is slow to answer: a step's address is added up a cycle later.
-        base    = Signal(ADDRESS_BITS)
+        base    = Signal(config.address_bits)
         offset  = Signal.like(step.word)
         lane_1  = Signal(lane_shape)
         check_1 = Signal()
@@ -251,7 +260,7 @@ class StepIssue(wiring.Component):
                 m.d.sync += [base.eq(self.move_word), offset.eq(0), lane_1.eq(self.move_lane),
                              check_1.eq(1)]
 
-        word  = Signal(ADDRESS_BITS + 1)
+        word  = Signal(config.address_bits + 1)
         lane  = Signal(lane_shape)
         check = Signal()
         m.d.sync += [word.eq(base + offset), lane.eq(lane_1), check.eq(check_1 | fetch_1)]
@@ -266,10 +275,16 @@ class StepIssue(wiring.Component):
 
     def _coefficients(self, m, step):
         """Take coefficients along beside the vector; without a step none is valid."""
-        layout = data.StructLayout({"coefficients": self.coefficients.shape(), "last": 1})
-        m.submodules.coefficient_delay = line = Delay(layout, self.READ_LATENCY - 1)
+        layout = data.StructLayout({"coefficients": self.coefficients.shape(), "last": 1,
+                                    **({"binary": 1} if self.config.binary else {})})
+        m.submodules.coefficient_delay = line = Delay(
+            layout, self.READ_LATENCY - 1, memory=self.config.memory_delays)
         with m.If(self.taken):
             m.d.comb += line.i.coefficients.eq(step.coefficients)
+            if self.config.binary:
+                m.d.comb += line.i.binary.eq(self.plan.binary)
+        if self.config.binary:
+            m.d.comb += self.binary.eq(line.o.binary)
         m.d.comb += [
             # A program that is stopped leaves partial sums; `last` clears them.
             line.i.last.eq(self.unit_valid | self.cancel),

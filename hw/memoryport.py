@@ -4,6 +4,8 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from smartdeal.hw.isa import ERROR_BITS
+
 __all__ = ["MemoryPort", "MemoryPortInterface", "request_layout"]
 
 request_layout = data.StructLayout({"offset": 32, "beats": 32})
@@ -38,6 +40,8 @@ class MemoryPort(wiring.Signature):
         Pulse: an error response.
     size : In(32)
         Bytes of the region.
+    refuse : In(ErrorCode)
+        The error of a program that would be started now; NONE if it may be.
     cancel : Out(1)
         End all transfers as soon as the bus allows; what is asked for is dropped.
     running : Out(1)
@@ -57,6 +61,7 @@ class MemoryPort(wiring.Signature):
             "spill_busy":    In(1),
             "spill_failed":  In(1),
             "size":          In(32),
+            "refuse":        In(ERROR_BITS),
             "cancel":        Out(1),
             "running":       Out(1),
         })
@@ -84,5 +89,6 @@ class MemoryPortInterface(wiring.PureInterface):
     spill_busy:    Signal
     spill_failed:  Signal
     size:          Signal
+    refuse:        Signal
     cancel:        Signal
     running:       Signal

@@ -11,14 +11,11 @@ from smartdeal.hw.delay import Delay
 from smartdeal.hw.isa import MOVE_INSTRUCTION, MoveFlag
 from smartdeal.hw.issue import StepIssue
 from smartdeal.hw.layouts import layout_of
-from smartdeal.hw.readout_control import ADDRESS_BITS
 from smartdeal.hw.timing import MOVE_FLUSH_CYCLES
 
 __all__ = ["Mover", "move_layout"]
 
 move_layout = layout_of(MOVE_INSTRUCTION)
-
-_PLACE = data.StructLayout({"word": ADDRESS_BITS, "lane": 8})
 
 
 class Mover(wiring.Component):
@@ -76,7 +73,7 @@ class Mover(wiring.Component):
             "cancel":      In(1),
             "active":      Out(1),
             "read":        Out(1),
-            "read_word":   Out(ADDRESS_BITS),
+            "read_word":   Out(config.address_bits),
             "read_lane":   Out(8),
             "vector":      In(vector),
             "write_word":  Out(range(config.activation_words)),
@@ -86,9 +83,10 @@ class Mover(wiring.Component):
             "writing":     Out(1),
             "write_error": Out(1),
         })
+        self.place_layout = data.StructLayout({"word": config.address_bits, "lane": 8})
         self.chunk_layout = data.StructLayout({
             "complete": 1,                  # the vector of this cycle completes a chunk
-            "word":     ADDRESS_BITS,
+            "word":     config.address_bits,
             "lane":     8,
             "bytes":    range(config.cols + 1),
         })
@@ -107,13 +105,15 @@ class Mover(wiring.Component):
     def _loops(self, m, chunk):
         """Channels, rows, chunks and, when decimating, the two vectors of a chunk."""
         plan, cols = self.plan, self.config.cols
-        decimate = (plan.flags & MoveFlag.DECIMATE) != 0
         channel = Signal(16)
         row     = Signal(16)
         left    = Signal(16)
-        second = Signal()
+        # Many registers hang on these, so they are registers themselves.
+        decimate = Signal()
+        fill     = Signal()
+        complete = Signal()  # each active cycle, or when decimating every other
         places = {
-            side: {level: Signal(_PLACE, name=f"{side}_{level}") for level in
+            side: {level: Signal(self.place_layout, name=f"{side}_{level}") for level in
                    ("here", "row", "channel")} for side in ("source", "target")
         }
         run_done = Signal()
@@ -127,6 +127,8 @@ class Mover(wiring.Component):
         last_row_but_one     = Signal(signed(17))
         last_channel_but_one = Signal(signed(17))
         m.d.sync += [
+            decimate.eq((plan.flags & MoveFlag.DECIMATE) != 0),
+            fill.eq((plan.flags & MoveFlag.FILL) != 0),
             one_chunk.eq(plan.columns <= cols),
             one_row.eq(plan.rows == 1),
             one_channel.eq(plan.channels == 1),
@@ -134,19 +136,18 @@ class Mover(wiring.Component):
             last_channel_but_one.eq(plan.channels - 2),
         ]
         m.d.comb += [
-            chunk.complete.eq(self.active & (~decimate | second)),
+            chunk.complete.eq(complete),
             chunk.word.eq(places["target"]["here"].word),
             chunk.lane.eq(places["target"]["here"].lane),
             chunk.bytes.eq(Mux(last_chunk, left, cols)),
             run_done.eq(chunk.complete & last_chunk),
             row_done.eq(run_done & last_row),
             all_done.eq(row_done & last_channel),
-            self.read.eq(self.active & ((plan.flags & MoveFlag.FILL) == 0)),
+            self.read.eq(self.active & ~fill),
             self.read_word.eq(places["source"]["here"].word),
             self.read_lane.eq(places["source"]["here"].lane),
         ]
         with m.If(self.active):
-            m.d.sync += second.eq(~second & decimate)
             m.d.sync += places["source"]["here"].word.eq(places["source"]["here"].word + 1)
         with m.If(chunk.complete):
             m.d.sync += places["target"]["here"].word.eq(places["target"]["here"].word + 1)
@@ -175,18 +176,22 @@ class Mover(wiring.Component):
                         register.word.eq(plan[f"{side}_word"]),
                         register.lane.eq(plan[f"{side}_lane"]),
                     ]
+        m.d.sync += complete.eq(~self.cancel & Mux(
+            self.active, ~all_done & ~(decimate & complete), self.start & ~decimate))
         with m.If(all_done | self.cancel):
             m.d.sync += self.active.eq(0)
         with m.Elif(self.start):
+            m.d.sync += self.active.eq(1)
+        with m.If(self.start):  # never while active
             m.d.sync += [
-                self.active.eq(1), second.eq(0), channel.eq(0), row.eq(0), left.eq(plan.columns),
+                channel.eq(0), row.eq(0), left.eq(plan.columns),
                 last_chunk.eq(one_chunk), last_row.eq(one_row), last_channel.eq(one_channel),
             ]
 
     def _sum(self, m, name, place, plan, distance):
         """Return a place moved by a distance; both lanes are less than ``cols``."""
         cols   = self.config.cols
-        result = Signal(_PLACE, name=name)
+        result = Signal(self.place_layout, name=name)
         lane   = Signal(9, name=f"{name}_lane")
         carry  = Signal(name=f"{name}_carry")
         m.d.comb += [

@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from smartdeal.golden.formats import ACT_BITS, CoefficientFormat
+from smartdeal.golden.formats import ACT_BITS, PACKED, CoefficientFormat
 from smartdeal.hw.shift_add import ShiftAdd
 
 __all__ = ["ProcessingElement", "ProcessingRow", "coefficient_layout"]
@@ -31,15 +31,22 @@ class ProcessingElement(wiring.Component):
         Width of the accumulator; it wraps.
     max_pool : bool
         Whether ``maximum`` mode exists.
+    binary : bool
+        Whether ``binary`` mode exists.
 
     Members
     -------
     operand : In(signed(8))
     coefficient : In(coefficient_layout)
+        Its sign is 0 if it is not valid.
     last : In(1)
     maximum : In(1)
-        Keep the larger of accumulator and operand + 128, which is not negative, instead of
-        adding. Only with ``max_pool``.
+        Take operand + 128, which is not negative, where it is larger than the accumulator,
+        instead of the sum; the coefficient is then not valid. Only with ``max_pool``.
+    binary : In(1)
+        The operand of the adder is half the dot product of two vectors of eight ±1, ``operand`` and
+        ``weights``: the number of equal bits less 4. Only with ``binary``, as ``weights``.
+    weights : In(8)
     result : Out(signed(acc_bits))
     """
 
@@ -48,17 +55,22 @@ class ProcessingElement(wiring.Component):
     last:        Signal
     result:      Signal
     maximum:     Signal
+    binary:      Signal
+    weights:     Signal
 
-    def __init__(self, *, fmt: CoefficientFormat, acc_bits: int, max_pool: bool):
+    def __init__(self, *, fmt: CoefficientFormat, acc_bits: int, max_pool: bool,
+                 binary: bool = False):
         self.fmt      = fmt
         self.acc_bits = acc_bits
         self.max_pool = max_pool
+        self.has_binary = binary
         super().__init__({
             "operand":     In(signed(ACT_BITS)),
             "coefficient": In(coefficient_layout(fmt)),
             "last":        In(1),
             "result":      Out(signed(acc_bits)),
             **({"maximum": In(1)} if max_pool else {}),
+            **({"binary": In(1), "weights": In(PACKED)} if binary else {}),
         })
 
     def elaborate(self, platform):
@@ -75,6 +87,15 @@ class ProcessingElement(wiring.Component):
             shift_add.sign.eq(self.coefficient.sign),
             total.eq(shift_add.total),
         ]
+        if self.has_binary:
+            equal = Signal(PACKED)
+            count = Signal(range(PACKED + 1))
+            m.d.comb += [
+                equal.eq(~(self.operand ^ self.weights)),
+                count.eq(sum(equal)),
+            ]
+            with m.If(self.binary):
+                m.d.comb += shift_add.operand.eq(count - PACKED // 2)
         if self.fmt.exponent_bits:
             m.d.comb += shift_add.exponent.eq(self.coefficient.exponent)
         if self.max_pool:
@@ -82,10 +103,8 @@ class ProcessingElement(wiring.Component):
             larger = Signal()
             m.d.comb += [
                 biased.eq(Cat(self.operand[:-1], ~self.operand[-1])),  # operand + 128
-                larger.eq(self.maximum & self.coefficient.valid & (biased > acc[:ACT_BITS])),
+                larger.eq(self.maximum & (biased > acc[:ACT_BITS])),
             ]
-            with m.If(self.maximum):  # the sum is then the accumulator
-                m.d.comb += shift_add.valid.eq(0)
             with m.If(larger):
                 m.d.comb += total.eq(biased)
 
@@ -101,19 +120,25 @@ class ProcessingElement(wiring.Component):
 class ProcessingRow(wiring.Component):
     """One array row: N PEs that share a coefficient, each with its own column's operand.
 
+    Timing: what the PEs share is given a cycle before ``vector``.
+
     Parameters
     ----------
     cols : int
         N.
-    fmt, acc_bits, max_pool
+    fmt, acc_bits, max_pool, binary
         As for :class:`ProcessingElement`.
 
     Members
     -------
     vector : In(ArrayLayout(signed(8), cols))
         One operand per column.
-    coefficient, last, maximum
+    coefficient, last
         As for :class:`ProcessingElement`.
+    maximum : In(1)
+        A valid coefficient takes the maximum instead of adding.
+    binary, weights : In
+        As for :class:`ProcessingElement`; with ``binary`` the coefficient must be +2.
     results : Out(ArrayLayout(signed(acc_bits), cols))
     """
 
@@ -122,31 +147,53 @@ class ProcessingRow(wiring.Component):
     last:        Signal
     results:     data.View
     maximum:     Signal
+    binary:      Signal
+    weights:     Signal
 
-    def __init__(self, *, cols: int, fmt: CoefficientFormat, acc_bits: int, max_pool: bool):
+    def __init__(self, *, cols: int, fmt: CoefficientFormat, acc_bits: int, max_pool: bool,
+                 binary: bool = False):
         self.cols     = cols
         self.fmt      = fmt
         self.acc_bits = acc_bits
         self.max_pool = max_pool
+        self.has_binary = binary
         super().__init__({
             "vector":      In(data.ArrayLayout(signed(ACT_BITS), cols)),
             "coefficient": In(coefficient_layout(fmt)),
             "last":        In(1),
             "results":     Out(data.ArrayLayout(signed(acc_bits), cols)),
             **({"maximum": In(1)} if max_pool else {}),
+            **({"binary": In(1), "weights": In(PACKED)} if binary else {}),
         })
 
     def elaborate(self, platform):
         m = Module()
+        # Registers of each row: no register of the device could drive the whole array in time.
+        coefficient, last = Signal.like(self.coefficient), Signal()
+        valid = self.coefficient.valid
+        if self.max_pool:
+            maximum = Signal()
+            m.d.sync += maximum.eq(valid & self.maximum)
+            valid &= ~self.maximum
+        m.d.sync += [
+            coefficient.eq(self.coefficient), coefficient.valid.eq(valid),
+            coefficient.sign.eq(valid & self.coefficient.sign), last.eq(self.last),
+        ]
+        if self.has_binary:
+            binary, weights = Signal(), Signal(PACKED)
+            m.d.sync += [binary.eq(self.binary), weights.eq(self.weights)]
         for col in range(self.cols):
             m.submodules[f"pe_{col}"] = pe = ProcessingElement(
-                fmt=self.fmt, acc_bits=self.acc_bits, max_pool=self.max_pool)
+                fmt=self.fmt, acc_bits=self.acc_bits, max_pool=self.max_pool,
+                binary=self.has_binary)
             m.d.comb += [
                 pe.operand.eq(self.vector[col]),
-                pe.coefficient.eq(self.coefficient),
-                pe.last.eq(self.last),
+                pe.coefficient.eq(coefficient),
+                pe.last.eq(last),
                 self.results[col].eq(pe.result),
             ]
             if self.max_pool:
-                m.d.comb += pe.maximum.eq(self.maximum)
+                m.d.comb += pe.maximum.eq(maximum)
+            if self.has_binary:
+                m.d.comb += [pe.binary.eq(binary), pe.weights.eq(weights)]
         return m

@@ -7,15 +7,17 @@ from amaranth.lib.wiring import In, Out
 __all__ = ["PositionTracker", "stream_layout"]
 
 
-stream_layout = data.StructLayout({
-    "column_step":  16,
-    "pitch":        16,
-    "width":        16,
-    "start_column": 16,
-    "skip":         16,
-    "end":          32,
-})
-"""The stream's geometry, as in a LAYER instruction."""
+def stream_layout(field_bits: int) -> data.StructLayout:
+    """Return the layout of a stream's geometry, as in a LAYER instruction."""
+    bits = min(16, field_bits)
+    return data.StructLayout({
+        "column_step":  bits,
+        "pitch":        bits,
+        "width":        bits,
+        "start_column": bits,
+        "skip":         bits,
+        "end":          field_bits,
+    })
 
 
 class PositionTracker(wiring.Component):
@@ -32,10 +34,12 @@ class PositionTracker(wiring.Component):
     ----------
     lanes : int
         Positions per chunk.
+    field_bits : int
+        Bits of the longest number in an instruction.
 
     Members
     -------
-    stream : In(stream_layout)
+    stream : In(stream_layout(field_bits))
     start : In(1)
         Go to stream position 0.
     advance : In(1)
@@ -57,10 +61,12 @@ class PositionTracker(wiring.Component):
     restart:  Signal
     in_image: Signal
 
-    def __init__(self, *, lanes: int):
-        self.lanes = lanes
+    def __init__(self, *, lanes: int, field_bits: int = 32):
+        self.lanes      = lanes
+        self.field_bits = field_bits
+        self.bits       = min(16, field_bits)
         super().__init__({
-            "stream":   In(stream_layout),
+            "stream":   In(stream_layout(field_bits)),
             "start":    In(1),
             "advance":  In(1),
             "rewind":   In(1),
@@ -71,12 +77,12 @@ class PositionTracker(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        lanes, stream = self.lanes, self.stream
+        lanes, stream, bits = self.lanes, self.stream, self.bits
 
         place = data.StructLayout({
-            "columns": data.ArrayLayout(16, lanes),  # of each lane
-            "skip": 16,                              # leading positions still to come
-            "left": 32,                              # positions up to the stream's end
+            "columns": data.ArrayLayout(bits, lanes),  # of each lane
+            "skip": bits,                            # leading positions still to come
+            "left": self.field_bits,                 # positions up to the stream's end
         })
         here, tile, origin, following = (Signal(place, name=name) for name in
                                          ("here", "tile", "origin", "following"))
@@ -85,10 +91,11 @@ class PositionTracker(wiring.Component):
             m.d.comb += following.skip.eq(here.skip - lanes)
         with m.If(here.left > lanes):
             m.d.comb += following.left.eq(here.left - lanes)
-        back = Signal(signed(17))  # to the next chunk's column, where that is in a row further on
+        # To the next chunk's column, where that is in a row further on.
+        back = Signal(signed(bits + 1))
         m.d.sync += back.eq(stream.column_step - stream.pitch)
         for lane in range(lanes):
-            wrapped = Signal(signed(18), name=f"wrapped_{lane}")
+            wrapped = Signal(signed(bits + 2), name=f"wrapped_{lane}")
             column  = here.columns[lane]
             m.d.comb += [
                 wrapped.eq(column + back),
@@ -110,7 +117,7 @@ class PositionTracker(wiring.Component):
 
         # One lane per cycle gets its first column, so the counters need no division by the pitch.
         starting = Signal(range(lanes + 1))
-        column   = Signal(16)
+        column   = Signal(bits)
         with m.If(self.start):
             m.d.sync += [
                 column.eq(stream.start_column),
@@ -121,7 +128,7 @@ class PositionTracker(wiring.Component):
         with m.Elif(starting != 0):
             # Lanes shift in from the top; after `lanes` cycles the first column is in lane 0.
             m.d.sync += [
-                origin.columns.eq(Cat(origin.columns.as_value()[16:], column)),
+                origin.columns.eq(Cat(origin.columns.as_value()[bits:], column)),
                 column.eq(Mux(column + 1 == stream.pitch, 0, column + 1)),
                 starting.eq(starting - 1),
             ]

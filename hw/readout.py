@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from smartdeal.golden.formats import ACT_BITS
+from smartdeal.golden.formats import ACT_BITS, PACKED
 from smartdeal.hw.accumulate import SumStage
 from smartdeal.hw.array import ProcessingArray
 from smartdeal.hw.basis import BasisStage
@@ -36,7 +36,7 @@ class ReadOutPipeline(wiring.Component):
 
     Members
     -------
-    basis_mode, residual_mode, reduce_mode : In(1)
+    basis_mode, residual_mode, reduce_mode, pack_mode : In(1)
         Modes of the layer; constant while it runs.
     limits : In(limits_layout)
     command : In(command_layout)
@@ -62,6 +62,7 @@ class ReadOutPipeline(wiring.Component):
     basis_mode:    Signal
     residual_mode: Signal
     reduce_mode:   Signal
+    pack_mode:     Signal
     limits:        data.View
     command:       data.View
     array_read:    Signal
@@ -87,6 +88,7 @@ class ReadOutPipeline(wiring.Component):
             "basis_mode":    In(1),
             "residual_mode": In(1),
             "reduce_mode":   In(1),
+            **({"pack_mode": In(1)} if config.binary else {}),
             "limits":        In(limits_layout),
             "command":       In(command_layout(config)),
             "array_read":    Out(1),
@@ -137,7 +139,8 @@ class ReadOutPipeline(wiring.Component):
         def delayed(name, cycles, *fields):
             layout = command_layout(config)
             shape = data.StructLayout({field: layout[field].shape for field in fields})
-            m.submodules[f"{name}_delay"] = line = Delay(shape, cycles)
+            m.submodules[f"{name}_delay"] = line = Delay(
+                shape, cycles, memory=config.memory_delays)
             for field in fields:
                 m.d.comb += line.i[field].eq(command[field])
             return line.o
@@ -214,7 +217,8 @@ class ReadOutPipeline(wiring.Component):
             m.d.sync += held.eq(self.vector)
 
         m.submodules.residual_delay = line = Delay(
-            lanes, self.totals_at - RequantiseLane.RESIDUAL_AHEAD - self.vector_at - 1)
+            lanes, self.totals_at - RequantiseLane.RESIDUAL_AHEAD - self.vector_at - 1,
+            memory=config.memory_delays)
         bits = config.drain_lanes * ACT_BITS
         m.d.comb += line.i.eq(select(chunk, [held.as_value()[index * bits:][:bits]
                                              for index in range(config.chunks)]))
@@ -239,7 +243,7 @@ class ReadOutPipeline(wiring.Component):
         parameters = Signal(channel_layout(config))
         m.d.sync += parameters.eq(channel.data)
 
-        results = []
+        results, bits = [], []
         for index in range(config.drain_lanes):
             m.submodules[f"requantise_{index}"] = lane = RequantiseLane(config)
             m.d.comb += [
@@ -253,16 +257,37 @@ class ReadOutPipeline(wiring.Component):
                     lane.add_residual.eq(self.residual_mode),
                 ]
             results.append(lane.result)
-        return results
+            if config.binary:
+                bits.append(lane.bit)
+        return self._packed(m, delayed, results, bits) if config.binary else results
+
+    def _packed(self, m, delayed, results, bits):
+        """Collect the bits of eight channels, chunk by chunk, and put bytes in place of results."""
+        lanes  = data.ArrayLayout(PACKED - 1, self.config.drain_lanes)
+        chunks = data.ArrayLayout(lanes, self.config.chunks)
+        # The bits of the chunk that comes next stand in front; its new ones go to the end.
+        queue = Signal(chunks)
+        place = delayed("pack", self.bytes_at, "emit", "last_sum")
+        new   = Signal(lanes)
+        packed = []
+        for lane, (result, bit) in enumerate(zip(results, bits, strict=True)):
+            byte = Cat(queue[0][lane], bit)
+            m.d.comb += new[lane].eq(byte[1:])
+            packed.append(Mux(self.pack_mode, byte.as_signed(), result))
+        with m.If(place.emit & place.last_sum):
+            size = (PACKED - 1) * self.config.drain_lanes
+            m.d.sync += queue.eq(Cat(queue.as_value()[size:], new))
+        return packed
 
     def _store(self, m, delayed, results):
         config = self.config
         place = delayed("store", self.bytes_at, "emit", "last_sum", "chunk", "in_image",
-                        "store_word")
+                        "store_word", *(["whole"] if config.binary else []))
         store    = Signal()
         external = self.external_mode if config.memory else Const(0)
         m.d.comb += [
-            store.eq(place.emit & place.last_sum),
+            store.eq(place.emit & place.last_sum & place.whole if config.binary
+                     else place.emit & place.last_sum),
             self.store_error.eq(store & ~external
                                 & (place.store_word >= config.activation_words)),
             self.write_word.eq(place.store_word),

@@ -5,36 +5,35 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
-from smartdeal.golden.formats import BASIS_SIZE
+from smartdeal.golden.formats import BASIS_SIZE, PACKED
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.position import PositionTracker, stream_layout
 
-__all__ = ["ADDRESS_BITS", "ReadOutControl", "command_layout", "plan_layout", "unit_layout"]
+__all__ = ["ReadOutControl", "command_layout", "plan_layout", "unit_layout"]
 
-#: Addresses are computed wide and compared with the memory's depth before they are cut.
-ADDRESS_BITS = 33
-
-
-plan_layout = data.StructLayout({
-    "basis":           1,
-    "residual":        1,
-    "reduce":          1,
-    "stream":          stream_layout,
-    "output_base":     32,
-    "output_stride":   32,
-    "residual_base":   24,
-    "residual_stride": 32,
-    "channel_base":    32,
-    "basis_base":      32,
-})
-"""What the read-out needs of a LAYER instruction; constant while the layer runs."""
+def plan_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """Return what the read-out needs of a LAYER instruction; constant while the layer runs."""
+    bits = config.field_bits
+    return data.StructLayout({
+        "basis":           1,
+        "residual":        1,
+        "reduce":          1,
+        "pack":            1,
+        "stream":          stream_layout(bits),
+        "output_base":     bits,
+        "output_stride":   bits,
+        "residual_base":   min(24, bits),
+        "residual_stride": bits,
+        "channel_base":    bits,
+        "basis_base":      bits,
+    })
 
 
 def unit_layout(config: AcceleratorConfig) -> data.StructLayout:
     """Return the layout of a unit of work: one group, tile and slice."""
     return data.StructLayout({
         "channels":    range(config.rows + 1),  # output channels in the group
-        "tile":        16,
+        "tile":        config.count_bits,
         "first_tile":  1,
         "last_tile":   1,
         "first_slice": 1,
@@ -56,13 +55,14 @@ def command_layout(config: AcceleratorConfig) -> data.StructLayout:
         "last_chunk":  1,
         "first_tile":  1,
         "state_index": range(states),
-        "basis_entry": ADDRESS_BITS,
+        "basis_entry": config.address_bits,
         "first_sum":   1,
         "last_sum":    1,
         "sum_index":   range(config.rows * config.chunks),
         "in_image":    config.drain_lanes,
-        "channel":     ADDRESS_BITS,
-        "store_word":  ADDRESS_BITS,
+        "channel":     config.address_bits,
+        "store_word":  config.address_bits,
+        **({"whole": 1} if config.binary else {}),  # with PACK: the last channel of a byte
     })
 
 
@@ -91,7 +91,7 @@ class ReadOutControl(wiring.Component):
     fetch : Out(1)
         A residual operand must be read from the activation buffer, instead of a step of this
         cycle: that of the next command's channel.
-    fetch_word : Out(33)
+    fetch_word : Out(address_bits)
         Its word, a cycle later.
     command : Out(command_layout)
     """
@@ -110,7 +110,7 @@ class ReadOutControl(wiring.Component):
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__({
-            "plan":         In(plan_layout),
+            "plan":         In(plan_layout(config)),
             "prepare":      In(1),
             "cancel":       In(1),
             "unit_valid":   In(1),
@@ -118,7 +118,7 @@ class ReadOutControl(wiring.Component):
             "busy":         Out(1),
             "hold":         Out(1),
             "fetch":        Out(1),
-            "fetch_word":   Out(ADDRESS_BITS),
+            "fetch_word":   Out(config.address_bits),
             "command":      Out(command_layout(config)),
         })
 
@@ -140,42 +140,58 @@ class ReadOutControl(wiring.Component):
         emit, last_chunk, channel_done, last_command, group_done = (
             Signal(name=name) for name in
             ("emit", "last_chunk", "channel_done", "last_command", "group_done"))
-        left = self._commands(m, arriving, pending, running)
+        # Much hangs on the modes, which are the same long before a layer's first step.
+        basis, residual = Signal(), Signal()
+        m.d.sync += [basis.eq(plan.basis), residual.eq(plan.residual)]
+        left = self._commands(m, arriving, pending, running, basis)
         last = Signal()
         m.d.sync += last.eq(left == 0)
         m.d.comb += [
             self.busy.eq(pending | running),
-            emit.eq(running & (~plan.basis | (basis_row == BASIS_SIZE - 1))),
+            emit.eq(running & (~basis | (basis_row == BASIS_SIZE - 1))),
             last_chunk.eq(chunk == config.chunks - 1),
             channel_done.eq(emit & last_chunk),
             last_command.eq(running & last),
             group_done.eq(last_command & unit.last_tile & unit.last_slice),
         ]
-        with m.If(running):
-            m.d.sync += basis_row.eq(basis_row + 1)
-        with m.If(emit):
-            m.d.sync += [basis_row.eq(0), chunk.eq(chunk + 1)]
+        # The step that a fetch keeps out hangs on it, so it is known a cycle ahead, as these are.
+        next_basis_row = Signal.like(basis_row)
+        next_chunk     = Signal.like(chunk)
+        next_running   = Signal()
+        next_unit      = Signal.like(unit)
+        m.d.comb += [
+            next_basis_row.eq(Mux(pending | emit, 0, basis_row + running)),
+            next_chunk.eq(Mux(pending | channel_done, 0, chunk + emit)),
+            next_running.eq((pending | (running & ~last_command)) & ~self.cancel),
+            next_unit.eq(Mux(pending, arriving, unit)),
+        ]
+        m.d.sync += [
+            basis_row.eq(next_basis_row), chunk.eq(next_chunk), running.eq(next_running),
+            unit.eq(next_unit),
+        ]
         with m.If(channel_done):
             m.d.sync += [
-                chunk.eq(0),
                 channel.eq(channel + 1),
-                first_row.eq(first_row + Mux(plan.basis, BASIS_SIZE, 1)),
+                first_row.eq(first_row + Mux(basis, BASIS_SIZE, 1)),
             ]
         m.d.sync += [arriving.eq(self.unit), pending.eq(self.unit_valid & ~self.cancel)]
-        with m.If(last_command):
-            m.d.sync += running.eq(0)
         with m.If(pending):
-            m.d.sync += [
-                running.eq(1), unit.eq(arriving),
-                channel.eq(0), first_row.eq(0), chunk.eq(0), basis_row.eq(0),
-            ]
-        with m.If(self.cancel):
-            m.d.sync += running.eq(0)
+            m.d.sync += [channel.eq(0), first_row.eq(0)]
+        next_channel_done = (next_running & (next_chunk == config.chunks - 1)
+                             & (~basis | (next_basis_row == BASIS_SIZE - 1)))
+        m.d.sync += self.fetch.eq(residual & Mux(
+            self.unit_valid, self.unit.last_slice & ~self.cancel,
+            next_unit.last_slice & next_channel_done & (left != 0)))
 
-        self._addresses(m, unit, pending, channel_done, group_done)
+        whole = Const(1)  # the channel's place in the activation buffer is not shared by the next
+        if config.binary:
+            whole = ~plan.pack | (channel[:3] == PACKED - 1)
+            m.d.comb += command.whole.eq(whole)
+        self._addresses(m, unit, pending, channel_done, group_done, whole)
         self._indices(m, channel, emit, arriving, pending)
 
-        m.submodules.tracker = tracker = PositionTracker(lanes=config.drain_lanes)
+        m.submodules.tracker = tracker = PositionTracker(lanes=config.drain_lanes,
+                                                        field_bits=config.field_bits)
         m.d.comb += [
             tracker.stream.eq(plan.stream),
             tracker.start.eq(self.prepare),
@@ -190,8 +206,6 @@ class ReadOutControl(wiring.Component):
         fetched = Signal()
         m.d.sync += fetched.eq(self.fetch)
         m.d.comb += [
-            self.fetch.eq(plan.residual & Mux(pending, arriving.last_slice, unit.last_slice
-                                              & channel_done & ~last_command)),
             command.read.eq(running),
             command.row.eq(first_row + basis_row),
             command.chunk.eq(chunk),
@@ -207,7 +221,7 @@ class ReadOutControl(wiring.Component):
         ]
         return m
 
-    def _commands(self, m, arriving, pending, running):
+    def _commands(self, m, arriving, pending, running, basis):
         """Count the commands of a unit; return how many follow the next cycle's."""
         config = self.config
         drain = Signal(range(BASIS_SIZE * config.rows * config.chunks + 1))
@@ -215,7 +229,7 @@ class ReadOutControl(wiring.Component):
         then  = Signal.like(drain)
         single = _times(arriving.channels, config.chunks)
         m.d.comb += [
-            drain.eq(Mux(self.plan.basis, _times(single, BASIS_SIZE), single)),
+            drain.eq(Mux(basis, _times(single, BASIS_SIZE), single)),
             then.eq(Mux(pending, drain, left) - 1),
         ]
         with m.If(pending | running):
@@ -224,9 +238,9 @@ class ReadOutControl(wiring.Component):
             m.d.sync += self.hold.eq(0)
         return then
 
-    def _addresses(self, m, unit, pending, channel_done, group_done):
+    def _addresses(self, m, unit, pending, channel_done, group_done, whole):
         """Channel, store and residual addresses: one step per channel, from the group's start."""
-        plan, command = self.plan, self.command
+        config, plan, command = self.config, self.plan, self.command
         places = (  # name, first value of the layer, step per channel
             ("channel",  plan.channel_base,  1),
             ("store",    plan.output_base,   plan.output_stride),
@@ -234,10 +248,12 @@ class ReadOutControl(wiring.Component):
         )
         current = {}
         for name, base, step in places:
-            here      = Signal(ADDRESS_BITS, name=f"{name}_here")
-            following = Signal(ADDRESS_BITS, name=f"{name}_following")
-            group     = Signal(ADDRESS_BITS, name=f"{name}_group")
-            restart   = Signal(ADDRESS_BITS, name=f"{name}_restart")
+            here      = Signal(config.address_bits, name=f"{name}_here")
+            following = Signal(config.address_bits, name=f"{name}_following")
+            group     = Signal(config.address_bits, name=f"{name}_group")
+            restart   = Signal(config.address_bits, name=f"{name}_restart")
+            if name == "store" and config.binary:
+                step = Mux(whole, step, 0)
             m.d.comb += [
                 following.eq(here + step),
                 restart.eq(Mux(group_done, following, group)),
@@ -271,9 +287,9 @@ class ReadOutControl(wiring.Component):
             return
 
         # First basis entry and first filter state of the unit's slice, and of the group.
-        entry       = Signal(ADDRESS_BITS)
-        group_entry = Signal(ADDRESS_BITS)
-        unit_entry  = Signal(ADDRESS_BITS)
+        entry       = Signal(config.address_bits)
+        group_entry = Signal(config.address_bits)
+        unit_entry  = Signal(config.address_bits)
         state       = Signal.like(command.state_index)
         m.d.comb += unit_entry.eq(Mux(arriving.first_slice, group_entry, entry + filters))
         with m.If(pending):

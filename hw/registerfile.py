@@ -7,7 +7,6 @@ from amaranth.lib.wiring import In, Out
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import ERROR_BITS, ErrorCode
 from smartdeal.hw.registers import (
-    COUNTER_BITS,
     HARDWARE_ID,
     HARDWARE_VERSION,
     Control,
@@ -74,7 +73,11 @@ class RegisterFile(wiring.Component):
     bus : In(RegisterBus)
     start, clear, read_start : Out(1)
         Pulses: the host's commands, those that were accepted.
-    read_address, read_count : Out(32)
+    read_address, read_count : Out(range(activation_words + 1))
+        What is larger than the buffer is kept as all ones.
+    refuse : In(ErrorCode)
+        The error of a start, but for one while ``running``; NONE if it is to be accepted. Only
+        with ``config.memory``.
     running : In(1)
     done : In(1)
         Pulse: a program has ended.
@@ -93,6 +96,7 @@ class RegisterFile(wiring.Component):
     read_start:     Signal
     read_address:   Signal
     read_count:     Signal
+    refuse:         Signal
     running:        Signal
     done:           Signal
     program_failed: Signal
@@ -117,8 +121,9 @@ class RegisterFile(wiring.Component):
             "start":          Out(1),
             "clear":          Out(1),
             "read_start":     Out(1),
-            "read_address":   Out(32),
-            "read_count":     Out(32),
+            "read_address":   Out(range(config.activation_words + 1)),
+            "read_count":     Out(range(config.activation_words + 1)),
+            **({"refuse": In(ERROR_BITS)} if config.memory else {}),
             "running":        In(1),
             "done":           In(1),
             "program_failed": In(1),
@@ -165,34 +170,51 @@ class RegisterFile(wiring.Component):
             readable[register] = counter[:32]
             readable[register + 4] = counter[32:]
 
-        # One cycle of waiting: a transfer that begins after the last beat of an image was taken
+        # Two cycles of waiting: a transfer that begins after the last beat of an image was taken
         # already sees what the loader found.
-        write  = Signal()
-        waited = Signal()
-        m.d.comb += write.eq(bus.valid & bus.ready & bus.write)
+        write       = Signal()
+        wants_write = Signal()
+        waited      = Signal(2)
+        m.d.comb += write.eq(bus.ready & wants_write)
         m.d.sync += [
-            waited.eq(bus.valid & ~bus.ready),
-            bus.ready.eq(bus.valid & waited & ~bus.ready),
+            waited.eq(Mux(bus.ready, 0, Cat(bus.valid, waited[0]))),
+            bus.ready.eq(bus.valid & waited[1] & ~bus.ready),
         ]
         with m.Switch(bus.address):
-            for address, value in readable.items():
-                with m.Case(int(address)):
+            for register, value in readable.items():
+                with m.Case(int(register)):
                     m.d.sync += bus.read_data.eq(value)
             with m.Default():
                 m.d.sync += bus.read_data.eq(0)
 
+        # While a transfer waits, what it wants is taken into registers. Addresses and counts of
+        # words are cut to what the buffer has.
+        address = Signal.like(bus.address)
+        value   = Signal.like(bus.write_data)
+        written = Signal.like(self.read_address)
+        outside = Signal()
+        beyond  = bus.write_data[len(written):] != 0
+        m.d.sync += [
+            wants_write.eq(bus.valid & bus.write),
+            address.eq(bus.address),
+            value.eq(bus.write_data),
+            written.eq(bus.write_data | beyond.replicate(len(written))),
+            outside.eq(beyond | (self.read_address + bus.write_data[:len(written)]
+                                 > config.activation_words)),
+        ]
+
         control = Signal(max(Control).bit_length())
         with m.If(write):
-            with m.Switch(bus.address):
+            with m.Switch(address):
                 with m.Case(int(Register.CONTROL)):
-                    m.d.comb += control.eq(bus.write_data)
+                    m.d.comb += control.eq(value)
                 with m.Case(int(Register.INTERRUPT)):
-                    m.d.sync += enable.eq(bus.write_data[0])
+                    m.d.sync += enable.eq(value[0])
                 with m.Case(int(Register.READ_ADDRESS)):
-                    m.d.sync += self.read_address.eq(bus.write_data)
+                    m.d.sync += self.read_address.eq(written)
                 with m.Case(int(Register.READ_COUNT)):
-                    m.d.sync += self.read_count.eq(bus.write_data)
-                    with m.If(self.read_address + bus.write_data > config.activation_words):
+                    m.d.sync += self.read_count.eq(written)
+                    with m.If(outside):
                         m.d.sync += error.eq(ErrorCode.ACTIVATION_RANGE)
                     with m.Else():
                         m.d.sync += self.read_start.eq(1)
@@ -213,6 +235,9 @@ class RegisterFile(wiring.Component):
                 m.d.sync += error.eq(ErrorCode.NO_PROGRAM)
             with m.Else():
                 m.d.sync += [self.start.eq(1), error.eq(ErrorCode.NONE)]
+            if config.memory:
+                with m.If(self.refuse != ErrorCode.NONE):
+                    m.d.sync += [self.start.eq(0), error.eq(self.refuse)]
 
         with m.If(self.done):
             m.d.sync += done.eq(1)
@@ -230,19 +255,23 @@ class RegisterFile(wiring.Component):
         overhead = ~(self.busy_step | self.stall_drain | self.stall_residual | self.move
                      | self.stall_memory)
         events = {
-            Register.CYCLES:         1,
-            Register.BUSY:           self.busy_step,
-            Register.STALL_DRAIN:    self.stall_drain,
-            Register.STALL_RESIDUAL: self.stall_residual,
-            Register.OVERHEAD:       overhead,
-            Register.MOVE:           self.move,
-            Register.STALL_MEMORY:   self.stall_memory,
+            Register.CYCLES:      1,
+            Register.BUSY:        self.busy_step,
+            Register.STALL_DRAIN: self.stall_drain,
+            Register.OVERHEAD:    overhead,
         }
+        # A register that is not there reads as 0, as its counter would.
+        if self.config.residual:
+            events[Register.STALL_RESIDUAL] = self.stall_residual
+        if self.config.move:
+            events[Register.MOVE] = self.move
+        if self.config.memory:
+            events[Register.STALL_MEMORY] = self.stall_memory
         counters = {}
         for register, event in events.items():
-            counter = Signal(COUNTER_BITS, name=register.name.lower())
+            counter  = Signal(self.config.counter_bits, name=register.name.lower())
             happened = Signal(name=f"{register.name.lower()}_happened")
-            m.d.sync += happened.eq(self.running & event)
+            m.d.sync += happened.eq(self.running & ~self.start & event)
             with m.If(happened):
                 m.d.sync += counter.eq(counter + 1)
             with m.If(self.start):

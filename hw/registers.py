@@ -81,13 +81,13 @@ class DmaStatus(enum.IntFlag):
 
 
 class DmaError(enum.IntEnum):
-    """Why a transfer failed; cleared by CONTROL.CLEAR."""
+    """Why a transfer failed, or the program's region or a START; cleared by CONTROL.CLEAR."""
 
     NONE = 0
     READ_RESPONSE = 1   #: the memory answered a read with an error
     WRITE_RESPONSE = 2  #: the memory answered a write with an error
     ADDRESS = 3         #: address or length is not a multiple of a beat's bytes, 0, or too wide
-    BUSY = 4            #: a start while a transfer of that direction was going on
+    BUSY = 4            #: asked for while a transfer of that direction or a program was going on
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ _DMA_ACCESS = {
     DmaRegister.STORE_ADDRESS: ("rw", "system memory address for READ_COUNT's words [31:0]"),
     DmaRegister.STORE_ADDRESS_HIGH: ("rw", "system memory address for READ_COUNT's words [63:32]"),
     DmaRegister.DMA_STATUS: ("r", "loading [0], storing [1], load done [2], store done [3]"),
-    DmaRegister.DMA_ERROR: ("r", "error code of the last failed transfer"),
+    DmaRegister.DMA_ERROR: ("r", "error code of the last failed transfer or refused start"),
     DmaRegister.DMA_INTERRUPT: ("rw", "interrupt enable for the end of a transfer [0]"),
     DmaRegister.MEMORY_BASE: ("rw", "program's region of system memory, first byte [31:0]"),
     DmaRegister.MEMORY_BASE_HIGH: ("rw", "program's region of system memory, first byte [63:32]"),

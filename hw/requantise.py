@@ -52,6 +52,8 @@ class RequantiseLane(wiring.Component):
     limits : In(limits_layout)
         Constant while a layer runs.
     result : Out(signed(8))
+    bit : Out(1)
+        Whether the scaled sum, before its shift, is not negative; only with ``config.binary``.
     """
 
     LATENCY        = 6
@@ -63,6 +65,7 @@ class RequantiseLane(wiring.Component):
     result:       Signal
     residual:     Signal
     add_residual: Signal
+    bit:          Signal
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
@@ -73,6 +76,7 @@ class RequantiseLane(wiring.Component):
             "result":  Out(signed(ACT_BITS)),
             **({"residual": In(signed(ACT_BITS)), "add_residual": In(1)}
                if config.residual else {}),
+            **({"bit": Out(1)} if config.binary else {}),
         })
 
     def elaborate(self, platform):
@@ -126,6 +130,9 @@ class RequantiseLane(wiring.Component):
         ]
         half  = window[0]
         whole = window[1:].as_signed()
+
+        if self.config.binary:
+            m.d.sync += self.bit.eq(~sign)
 
         # Clamp what is far outside any activation first, so that the rest is narrow.
         near    = Signal(signed(narrow))

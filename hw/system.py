@@ -9,7 +9,7 @@ from smartdeal.hw.axi import Axi4, Axi4Interface, AxiLite, AxiLiteInterface
 from smartdeal.hw.axilite import CONTROL_ADDRESS_BITS, AxiLiteBridge
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.dma import CACHE, INCREMENTING, PROTECTION, MemoryReader, MemoryWriter
-from smartdeal.hw.isa import SectionKind, section_format
+from smartdeal.hw.isa import ERROR_BITS, ErrorCode, SectionKind, section_format
 from smartdeal.hw.registerfile import RegisterBus, RegisterBusInterface
 from smartdeal.hw.registers import Control, DmaError, DmaRegister, DmaStatus, Register
 
@@ -40,6 +40,8 @@ class DmaRegisterFile(wiring.Component):
     interrupt : Out(1)
     running : In(1)
         A program runs; only with ``memory``, as the rest.
+    refuse : Out(ErrorCode)
+        The error of a start, which the core reports as well; NONE if it may be.
     memory_base : Out(64)
     memory_bytes : Out(32)
     """
@@ -58,6 +60,7 @@ class DmaRegisterFile(wiring.Component):
     store_failed:  Signal
     interrupt:     Signal
     running:       Signal
+    refuse:        Signal
     memory_base:   Signal
     memory_bytes:  Signal
 
@@ -81,6 +84,7 @@ class DmaRegisterFile(wiring.Component):
             "interrupt":     Out(1),
             **({
                 "running":      In(1),
+                "refuse":       Out(ERROR_BITS),
                 "memory_base":  Out(64),
                 "memory_bytes": Out(32),
             } if memory else {}),
@@ -138,27 +142,19 @@ class DmaRegisterFile(wiring.Component):
             with m.Default():
                 m.d.sync += data.eq(0)
 
-        # A store that cannot be started must not make the accelerator send words, nor a program
-        # begin that would wait for a bus which waits for the program's end.
-        misplaced  = Signal()
-        occupied   = Signal()  # a program uses the bus
-        wrong_time = Signal()
-        wrong_base = Signal()
+        # A store that cannot be started must not make the accelerator send words.
+        misplaced = Signal()
+        occupied  = Signal()  # a program uses the bus
         if self.memory:
-            self._check_start(m, wrong_time, wrong_base)
             m.d.comb += occupied.eq(self.running)
+            self._refuse(m)
         m.d.comb += [
             misplaced.eq(self._misplaced(self.store_address, host.write_data)),
-            refused.eq(wrong_time | wrong_base
-                       | (host.write & (host.address == int(Register.READ_COUNT))
-                          & (self.storing | occupied | misplaced))),
+            refused.eq(host.write & (host.address == int(Register.READ_COUNT))
+                       & (self.storing | occupied | misplaced)),
         ]
         write = host.valid & host.ready & host.write
         with m.If(write):
-            with m.If(wrong_time):
-                m.d.sync += error.eq(DmaError.BUSY)
-            with m.Elif(wrong_base):
-                m.d.sync += error.eq(DmaError.ADDRESS)
             with m.Switch(host.address):
                 for register, target in writable.items():
                     with m.Case(int(register)):
@@ -177,6 +173,8 @@ class DmaRegisterFile(wiring.Component):
                         m.d.sync += [self.store_words.eq(host.write_data), store_done.eq(0)]
                 with m.Case(int(Register.CONTROL)):
                     m.d.comb += self.clear.eq((host.write_data & Control.CLEAR) != 0)
+                    if self.memory:
+                        self._check_start(m, error)
         m.d.sync += [was_loading.eq(self.loading), was_storing.eq(self.storing)]
         with m.If(was_loading & ~self.loading & ~cut_off):
             m.d.sync += load_done.eq(1)
@@ -201,17 +199,29 @@ class DmaRegisterFile(wiring.Component):
         return (((address & (self.beat_bytes - 1)) != 0) | (address[self.address_bits:] != 0)
                 | (length == 0))
 
-    def _check_start(self, m, wrong_time, wrong_base):
-        """Refuse a program while the host's transfers go on, or on a region that cannot be."""
-        host = self.host
-        starts = ((host.address == int(Register.CONTROL)) & ~self.running & host.write
-                  & ((host.write_data & (Control.START | Control.CLEAR)) == Control.START))
+    def _refuse(self, m):
+        """Refuse a program while the host's transfers go on, or on a region that cannot be.
+
+        It would wait for a bus which waits for the program's end, or reach other memory.
+        """
         end = self.memory_base + self.memory_bytes
-        m.d.comb += [
-            wrong_time.eq(starts & (self.loading | self.storing)),
-            wrong_base.eq(starts & (((self.memory_base & (self.beat_bytes - 1)) != 0)
-                                    | (end > 1 << self.address_bits))),
-        ]
+        no_region = Signal()
+        m.d.sync += no_region.eq(((self.memory_base & (self.beat_bytes - 1)) != 0)
+                                 | (end > 1 << self.address_bits))
+        with m.If(self.loading | self.storing):
+            m.d.comb += self.refuse.eq(ErrorCode.BUSY)
+        with m.Elif(no_region):
+            m.d.comb += self.refuse.eq(ErrorCode.MEMORY_RANGE)
+
+    def _check_start(self, m, error):
+        """Note why the core will refuse a start; a second start is the core's matter alone."""
+        starts = (self.host.write_data & (Control.START | Control.CLEAR)) == Control.START
+        with m.If(starts & ~self.running):
+            with m.Switch(self.refuse):
+                with m.Case(ErrorCode.BUSY):
+                    m.d.sync += error.eq(DmaError.BUSY)
+                with m.Case(ErrorCode.MEMORY_RANGE):
+                    m.d.sync += error.eq(DmaError.ADDRESS)
 
     def _start_load(self, m, error, load_done, occupied):
         with m.If(self.loading | occupied):
@@ -326,6 +336,7 @@ class AxiSystem(wiring.Component):
             registers.load_failed.eq(reader.failed & ~port.running),
             registers.store_failed.eq(writer.failed & ~port.running),
             port.size.eq(registers.memory_bytes),
+            port.refuse.eq(registers.refuse),
             port.fetch_busy.eq(reader.busy),
             port.fetch_failed.eq(reader.failed),
             port.spill_sending.eq(writer.sending),

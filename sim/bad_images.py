@@ -20,6 +20,7 @@ from smartdeal.compiler.instructions import (
     move_words,
     program_section,
 )
+from smartdeal.golden.formats import PACKED
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import (
     INSTRUCTION_WORDS,
@@ -31,6 +32,7 @@ from smartdeal.hw.isa import (
     SectionKind,
     section_capacity,
 )
+from smartdeal.sim.bad_coding import bad_payloads, draw_steps
 from smartdeal.sim.crafted import FEATURES, pack_units
 
 __all__ = ["BadImage", "bad_images"]
@@ -47,7 +49,7 @@ def bad_images(config: AcceleratorConfig) -> list[BadImage]:
     configuration leaves something out. Clear after each.
     """
     return [*_bad_containers(config), *_bad_opcodes(config), *_bad_fields(config),
-            *_bad_addresses(config), *_bad_moves(config)]
+            *_bad_addresses(config), *_bad_moves(config), *_bad_coding(config)]
 
 
 def _program(
@@ -188,7 +190,6 @@ def _bad_fields(config: AcceleratorConfig) -> Iterator[BadImage]:
         "reserved_0": {"reserved_0": 1},
         "reserved_1": {"reserved_1": 1 << 15},
         "reserved_2": {"reserved_2": 1 << 31},
-        "unknown flag": {"flags": 0x20},
         "unknown flag 7": {"flags": 0x80},
         "MAX_POOL with BASIS": {"flags": LayerFlag.MAX_POOL | LayerFlag.BASIS},
         "REDUCE with RESIDUAL": {"flags": LayerFlag.REDUCE | LayerFlag.RESIDUAL},
@@ -202,11 +203,25 @@ def _bad_fields(config: AcceleratorConfig) -> Iterator[BadImage]:
         "start column of a pitch": {"start_column": 4},
         "residual lane of a word": {"residual_lane": config.cols},
     }
+    if config.field_bits < 32:
+        wrong |= {f"wide {name}": {name: 1 << config.field_bits}
+                  for name in ("end", "input_base", "channel_base", "output_stride")}
+    if config.binary:
+        pack = {"channels": PACKED, "output_base": 0}
+        wrong |= {
+            **{f"BINARY with {flag.name}": {"flags": LayerFlag.BINARY | flag}
+               for flag in (LayerFlag.MAX_POOL, LayerFlag.BASIS)},
+            **{f"PACK with {flag.name}": {"flags": LayerFlag.PACK | flag, **pack}
+               for flag in (LayerFlag.MAX_POOL, LayerFlag.BASIS, LayerFlag.REDUCE,
+                            LayerFlag.EXTERNAL)},
+            "half a byte of channels": {**pack, "flags": LayerFlag.PACK, "channels": 12},
+        }
     for name, fields in wrong.items():
         yield f"field: {name}", _program(config, fields), ErrorCode.FIELD
     for flag, feature in FEATURES.items():
         if not getattr(config, feature):
-            yield f"feature {feature}", _program(config, {"flags": flag}), ErrorCode.FEATURE
+            yield (f"feature {feature}, {flag.name}", _program(config, {"flags": flag}),
+                   ErrorCode.FEATURE)
 
 
 def _bad_addresses(config: AcceleratorConfig) -> Iterator[BadImage]:
@@ -222,7 +237,7 @@ def _bad_addresses(config: AcceleratorConfig) -> Iterator[BadImage]:
             config, {"channels": config.rows + 1, "output_base": 0}), ErrorCode.STEP_RANGE
     activation: dict[str, tuple[dict[str, int], dict[str, int] | None]] = {
         "vector behind": ({"input_base": words}, None),
-        "vector far behind": ({"input_base": 1 << 31}, None),
+        "vector far behind": ({"input_base": 1 << config.field_bits - 1}, None),
         "vector word and base": ({"input_base": 1}, {"word": words - 1}),
         "second tile behind": ({"input_base": words - 1, "tiles": 2, "output_base": 0}, None),
         "second word behind": ({"input_base": words - 1, "output_base": 0}, {"lane": 1}),
@@ -254,6 +269,18 @@ def _bad_addresses(config: AcceleratorConfig) -> Iterator[BadImage]:
             ErrorCode.TABLE_RANGE
 
 
+def _bad_coding(config: AcceleratorConfig) -> Iterator[BadImage]:
+    """Yield programs with a section of coded steps that is malformed."""
+    if not config.entropy:
+        return
+    count = min(60, config.weight_steps)
+    units = draw_steps(np.random.default_rng(0), config, count, 4)
+    for name, payload in bad_payloads(units, config).items():
+        section = Section(SectionKind.STEPS, 0, units, coded=payload)
+        yield f"coded steps: {name}", write_image(config, [section], program=True), \
+            ErrorCode.ENTROPY
+
+
 def _bad_moves(config: AcceleratorConfig) -> Iterator[BadImage]:
     """Yield MOVE instructions that are refused."""
     reserved = [f for f in MOVE_INSTRUCTION.fields if f.name.startswith("reserved")]
@@ -266,23 +293,28 @@ def _bad_moves(config: AcceleratorConfig) -> Iterator[BadImage]:
         "no channels": {"channels": 0}, "no rows": {"rows": 0}, "no columns": {"columns": 0},
         **{f"{name} of a word": {name: config.cols} for name in lanes},
     }
-    for name, fields in wrong.items():
-        yield f"MOVE field: {name}", _moving(config, fields), ErrorCode.FIELD
     if not config.move:
         yield "feature move", _moving(config, {}), ErrorCode.FEATURE
+        yield "feature move with wrong fields", _moving(config, {"flags": 0x80}), ErrorCode.FEATURE
         return
+    if config.field_bits < 24:
+        wrong["wide target"] = {"target_word": 1 << config.field_bits}
+        wrong["wide distance"] = {"source_row_word": 1 << config.field_bits}
+    for name, fields in wrong.items():
+        yield f"MOVE field: {name}", _moving(config, fields), ErrorCode.FIELD
     words, cols = config.activation_words, config.cols
+    farthest = min(24, config.field_bits)
     high, low = {"source_word": words - 1, "target_word": 0}, {"target_word": words - 1}
     addresses: dict[str, dict[str, int]] = {
         "source behind": {"source_word": words},
-        "source far behind": {"source_word": (1 << 24) - 1},
+        "source far behind": {"source_word": (1 << farthest) - 1},
         "source's second word behind": {**high, "source_lane": 1},
         "second chunk behind": {**high, "columns": cols + 1},
         "second vector behind": {**high, "flags": MoveFlag.DECIMATE},
         "second row's source behind": {**high, "rows": 2, "source_row_lane": 1},
         "second channel's source behind": {**high, "channels": 2, "source_channel_word": 1},
         "target behind": {"target_word": words},
-        "target far behind": {"target_word": (1 << 24) - 1, "flags": MoveFlag.FILL},
+        "target far behind": {"target_word": (1 << farthest) - 1, "flags": MoveFlag.FILL},
         "target's second word behind": {**low, "target_lane": cols - 1, "columns": 2},
         "target's second chunk behind": {**low, "columns": cols + 1},
         "second row's target behind": {**low, "rows": 2, "target_row_word": 1},

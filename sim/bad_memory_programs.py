@@ -116,7 +116,7 @@ def _bad_layers(config: AcceleratorConfig) -> Iterator[MemoryCase]:
     wrong: dict[str, dict[str, int]] = {
         "offset 1": {"output_base": 1}, "offset of half a beat": {"output_base": beat // 2},
         "REDUCE": {"flags": LayerFlag.EXTERNAL | LayerFlag.REDUCE},
-        "unknown flag": {"flags": LayerFlag.EXTERNAL | 0x20},
+        "unknown flag": {"flags": LayerFlag.EXTERNAL | 0x80},
     }
     for name, fields in wrong.items():
         yield _bad(config, f"EXTERNAL field: {name}", ErrorCode.FIELD, [_layer(config, fields)])

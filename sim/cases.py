@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from smartdeal.compiler import CompileError, Program, compile_layer
 from smartdeal.compiler.image import Section, pack_activations, write_image
-from smartdeal.golden.formats import ACT_MAX, ACT_MIN, BASIS_MAX, BASIS_SIZE, REQUANTISE
+from smartdeal.golden.formats import ACT_MAX, ACT_MIN, BASIS_MAX, BASIS_SIZE, PACKED, REQUANTISE
 from smartdeal.golden.forms import BasisWeights, TermWeights, Weights
 from smartdeal.golden.layers import IntegerLayer, LayerKind, Requantisation
 from smartdeal.hw.config import AcceleratorConfig
@@ -26,7 +26,7 @@ __all__ = ["FORMS", "Case", "Form", "bad_images", "draw_buffer", "draw_case", "d
            "draw_image", "draw_layer", "draw_operands", "tighten"]
 
 #: What a drawn layer computes, and with which weights.
-Form = Literal["terms", "kernel", "channel", "linear", "max_pool", "average_pool"]
+Form = Literal["terms", "kernel", "channel", "linear", "max_pool", "average_pool", "binary"]
 FORMS: tuple[Form, ...] = ("terms", "kernel", "channel", "linear", "max_pool", "average_pool")
 
 #: Tries until a drawn layer fits a configuration.
@@ -80,7 +80,7 @@ def draw_layer(
     channels: int | None = None, filters: int | None = None, height: int | None = None,
     width: int | None = None, kernel: tuple[int, int] | None = None, stride: int | None = None,
     padding: tuple[int, int, int, int] | None = None, residual: bool | None = None,
-    density: float | None = None,
+    density: float | None = None, binary_output: bool | None = None,
 ) -> IntegerLayer:
     """Draw a layer whose form and exponents the configuration can run; it may not fit.
 
@@ -88,7 +88,9 @@ def draw_layer(
     ----------
     form : str, optional
         One of :data:`FORMS`: sums of powers of two, SmartDeal on the kernel or channel axis,
-        a linear layer, or a pool.
+        a linear layer, or a pool; or "binary": weights and input ±1.
+    binary_output : bool, optional
+        Whether the output is ±1; by chance if the configuration and the form can.
     channels, filters, height, width, kernel, stride, padding, residual : optional
         As in :class:`IntegerLayer`. A kernel that does not suit the form is replaced.
     density : float, optional
@@ -118,6 +120,15 @@ def draw_layer(
     residual = residual and config.residual and not form.endswith("pool")
     zero_point, output_zero_point = _zero_point(rng), _zero_point(rng)
     relu = rng.random() < 0.3
+    binary_input = form == "binary"
+    if binary_input:
+        zero_point = int(rng.choice([-1, 1]))
+    if binary_output is None:
+        binary_output = (config.binary and form in ("terms", "linear", "binary")
+                         and bool(rng.integers(2)))
+    if binary_output:
+        output_zero_point = int(rng.choice([-1, 1]))
+        residual = residual and filters % PACKED == 0
     kind: dict[Form, LayerKind] = {"linear": "linear", "max_pool": "max_pool",
                                    "average_pool": "average_pool"}
     return IntegerLayer(
@@ -125,9 +136,11 @@ def draw_layer(
         stride=stride, padding=padding, input_shape=(channels, height, width),
         output_shape=output,
         requantisation=None if form == "max_pool" else _draw_requantisation(
-            rng, weights, (channels, height, width), zero_point),
+            rng, weights, (channels, height, width), 0 if form == "binary" else zero_point,
+            spread=1.0 if form == "binary" else (ACT_MAX - ACT_MIN) / 4),
         input_zero_point=zero_point, output_zero_point=output_zero_point,
         residual_zero_point=_zero_point(rng), residual=residual,
+        binary_input=binary_input, binary_output=binary_output,
         lo=output_zero_point if relu else ACT_MIN, hi=int(rng.choice([ACT_MAX, 100])))
 
 
@@ -137,6 +150,8 @@ def _zero_point(rng: np.random.Generator) -> int:
 
 
 def _draw_form(rng: np.random.Generator, config: AcceleratorConfig) -> Form:
+    if config.binary and rng.random() < 0.5:
+        return "binary"
     weights = {"terms": 5, "kernel": 4 if config.basis else 0, "channel": 2 if config.basis else 0,
                "linear": 1, "max_pool": 2 if config.max_pool else 0,
                "average_pool": 1 if config.reduce else 0}
@@ -182,6 +197,9 @@ def _draw_weights(
     if form.endswith("pool"):
         return None
     m, c, kh, kw = shape
+    if form == "binary":
+        sign = rng.choice([-1, 1], (1, *shape)).astype(np.int8)
+        return TermWeights(sign, np.zeros_like(sign), np.ones(m))
     if form in ("terms", "linear"):
         size = (int(rng.integers(1, 4)), m, c, kh, kw)
         sign, exponent = _draw_terms(rng, config, size, density)
@@ -210,24 +228,30 @@ def _draw_terms(
 
 def _draw_requantisation(
     rng: np.random.Generator, weights: Weights | None, shape: tuple[int, int, int],
-    zero_point: int,
+    zero_point: int, spread: float,
 ) -> Requantisation:
-    """Draw parameters that bring typical sums to the range of an activation."""
+    """Draw parameters that bring typical sums to the range of an activation.
+
+    Parameters
+    ----------
+    spread : float
+        Usual magnitude of an input less its zero point.
+    """
     if weights is None:
         total = np.full(shape[0], shape[1] * shape[2])
-        spread = np.sqrt(total)
+        deviation = np.sqrt(total)
     else:
         integer = weights.integer()
         total = integer.sum(axis=(1, 2, 3))
-        spread = np.sqrt((integer.astype(float) ** 2).sum(axis=(1, 2, 3)) + 1)
+        deviation = np.sqrt((integer.astype(float) ** 2).sum(axis=(1, 2, 3)) + 1)
     m = len(total)
-    spread *= (ACT_MAX - ACT_MIN) / 4
+    usual = deviation * spread
     multiplier = rng.integers(1, REQUANTISE.max_multiplier + 1, m)
-    shift = np.clip(np.rint(np.log2(spread * multiplier / _TARGET)), 1, REQUANTISE.max_shift)
+    shift = np.clip(np.rint(np.log2(usual * multiplier / _TARGET)), 1, REQUANTISE.max_shift)
     residual_multiplier = rng.integers(1, REQUANTISE.max_multiplier + 1, m)
     residual_shift = np.clip(shift - np.rint(np.log2(residual_multiplier)), 0,
                              REQUANTISE.max_residual_shift)
-    bias = total * zero_point + np.rint(rng.normal(0, 0.5, m) * spread).astype(np.int64)
+    bias = total * zero_point + np.rint(rng.normal(0, 0.5, m) * usual).astype(np.int64)
     return Requantisation(bias, multiplier, residual_multiplier,
                           shift.astype(np.int64), residual_shift.astype(np.int64))
 
@@ -237,7 +261,9 @@ def draw_operands(
 ) -> tuple[NDArray[np.int8], NDArray[np.int8] | None]:
     """Draw input and, where the layer has one, residual; every value of int8 may occur."""
     x = rng.integers(ACT_MIN, ACT_MAX + 1, layer.input_shape).astype(np.int8)
-    if rng.random() < 0.1:
+    if layer.binary_input:
+        x = np.where(x >= 0, 1, -1).astype(np.int8)
+    elif rng.random() < 0.1:
         x[:] = rng.choice([ACT_MIN, ACT_MAX])  # the ends that the overflow proof speaks of
     if not layer.residual:
         return x, None

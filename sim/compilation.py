@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from math import prod
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from smartdeal.compiler import CompileError, NetworkProgram, compile_network
+from smartdeal.compiler.errors import advice
 from smartdeal.compiler.models import Model
 from smartdeal.golden.decompose import FORMS, FormError, FormOptions, decompose, form_used
 from smartdeal.golden.graph import FloatGraph, find_layer
@@ -126,6 +128,7 @@ def compile_model(
     graph, removed = model.graph, {}
     if recipe.dead_threshold is not None:
         graph, removed = remove_dead_filters(graph, recipe.dead_threshold)
+    _check_room(graph, recipe.config)
     trade_off = None
     forms: dict[str, str] = {DEFAULT_FORM: recipe.form, **recipe.layer_forms}
     if recipe.budget is None:
@@ -143,6 +146,22 @@ def compile_model(
                     trade_off=trade_off,
                     layers=summarise(program, network, graph, forms, model.graph,
                                      recipe.timing))
+
+
+def _check_room(graph: FloatGraph, config: AcceleratorConfig) -> None:
+    """Refuse tensors that cannot stay on chip before minutes are spent on weights."""
+    if config.memory:
+        return
+    sizes = {name: prod(shape) for name, shape in graph.shapes.items()}
+    for node in graph.nodes:
+        held = {node.name, node.input, *([node.residual] if node.residual else [])}
+        needed = sum(sizes[name] for name in held)
+        if needed > config.activation_bytes:
+            words = -(-needed // config.cols)
+            raise CompileError(
+                node.name, f"its input and output alone take {needed} bytes on chip, the "
+                f"accelerator has activation_words = {config.activation_words} of {config.cols} "
+                f"bytes; {advice(config, 'activation_words', words)} or more, or memory = true")
 
 
 def _quantise(

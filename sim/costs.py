@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from smartdeal.compiler import CompileError, compile_network
+from smartdeal.compiler import CompileError, NetworkProgram, compile_network
 from smartdeal.golden.form_layers import form_layers
 from smartdeal.golden.ham import FORMATS, encode_matrix, ham_bound, sham_bound
 from smartdeal.golden.networks import ResNet
@@ -15,11 +15,15 @@ from smartdeal.golden.quantise import Form, quantise_network
 from smartdeal.golden.storage import PARTS, encode_weights
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.timing import END_CYCLES
+from smartdeal.sim.energy.model import cost_of_program
+from smartdeal.sim.energy.technology import Technology
 from smartdeal.sim.summary import LayerSummary, summarise
 
 __all__ = ["LayerCost", "NetworkCosts", "network_costs"]
 
 _FLOAT_BITS = 32
+#: Technology of the energy in tables of costs; ``smartdeal report --tech`` has others.
+ENERGY_TECHNOLOGY = "28nm"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,9 @@ class LayerCost:
         Tables of the layer in the program image; None if the network does not fit.
     cycles : int or None
         By the latency model, with the layout changes that belong to the layer.
+    energy_pj : float or None
+        Of an image, by :mod:`smartdeal.sim.energy`, loading the layer's weights included; None if
+        the network does not fit.
     """
 
     name: str
@@ -59,6 +66,7 @@ class LayerCost:
     sham_bound: float
     program_bytes: int | None
     cycles: int | None
+    energy_pj: float | None = None
 
     @property
     def stored_bits(self) -> int:
@@ -80,12 +88,18 @@ class NetworkCosts:
         The whole program image.
     refusal : str
         Why it does not fit; empty if it does.
+    energy_pj : float or None
+        Of an image, pools included; None as for a layer.
+    technology : str
+        Table of constants that the energy is counted with.
     """
 
     layers: tuple[LayerCost, ...]
     cycles: int | None
     program_bytes: int | None
     refusal: str
+    energy_pj: float | None = None
+    technology: str = ENERGY_TECHNOLOGY
 
     def bits(self) -> dict[str, int]:
         """Return the stored bits of all layers by part."""
@@ -130,7 +144,7 @@ def network_costs(
     network = quantise_network(model, images, form, options, config.sum_bits)
     rows: dict[str, LayerSummary] = {}
     total = program_bytes = None
-    refusal = ""
+    refusal, energy = "", dict[str, float]()
     try:
         program = compile_network(network, config)
     except CompileError as error:
@@ -140,6 +154,7 @@ def network_costs(
         total = (sum(row.cycles.total for row in rows.values())
                  + END_CYCLES * len(program.segments))
         program_bytes = sum(map(len, program.segments))
+        energy = _energy(program)
     trained = form_layers(model)
     layers = []
     for node in network.nodes:
@@ -160,9 +175,17 @@ def network_costs(
             ham_bound=ham_bound(*matrix.shape, values),
             sham_bound=sham_bound(*matrix.shape, values, density),
             program_bytes=row.bytes_after if row is not None else None,
-            cycles=row.cycles.total if row is not None else None))
+            cycles=row.cycles.total if row is not None else None,
+            energy_pj=energy.get(name)))
     return NetworkCosts(layers=tuple(layers), cycles=total, program_bytes=program_bytes,
-                        refusal=refusal)
+                        refusal=refusal, energy_pj=sum(energy.values()) if energy else None)
+
+
+def _energy(program: NetworkProgram) -> dict[str, float]:
+    """Return the energy of an image in pJ, by layer."""
+    technology = Technology.load(ENERGY_TECHNOLOGY)
+    return {layer.name: sum(layer.energy(program.config, technology).values())
+            for layer in cost_of_program(program).layers}
 
 
 def _form(form: Form, name: str) -> str:

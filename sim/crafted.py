@@ -17,7 +17,7 @@ from smartdeal.compiler.instructions import (
     move_words,
     program_section,
 )
-from smartdeal.golden.formats import ACT_BITS, ACT_MAX, ACT_MIN, BASIS_BITS
+from smartdeal.golden.formats import ACT_BITS, ACT_MAX, ACT_MIN, BASIS_BITS, PACKED
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import (
     INSTRUCTION_WORDS,
@@ -34,7 +34,8 @@ __all__ = ["FEATURES", "draw_image", "pack_units"]
 
 #: Feature of the configuration that each flag needs.
 FEATURES = {LayerFlag.MAX_POOL: "max_pool", LayerFlag.BASIS: "basis",
-            LayerFlag.RESIDUAL: "residual", LayerFlag.REDUCE: "reduce"}
+            LayerFlag.RESIDUAL: "residual", LayerFlag.REDUCE: "reduce",
+            LayerFlag.BINARY: "binary", LayerFlag.PACK: "binary"}
 
 
 def pack_units(
@@ -111,7 +112,12 @@ class _DrawnLayer:
             if most == 0:
                 self.flags ^= LayerFlag.BASIS
                 self.group, most = config.rows, 1
+        if LayerFlag.PACK in self.flags and most < PACKED:
+            self.flags ^= LayerFlag.PACK
+            self.group = group_channels(self.flags, config)
         self.channels = self._upto(most)
+        if LayerFlag.PACK in self.flags:
+            self.channels = max(PACKED, self.channels // PACKED * PACKED)
         self.groups = -(-self.channels // self.group)
         self.room = room
         self.base = self.read[0] + self._below(half - self.tiles)
@@ -132,6 +138,10 @@ class _DrawnLayer:
                            (LayerFlag.REDUCE, LayerFlag.RESIDUAL)):
             if one in flags and other in flags:
                 flags ^= other if self.rng.integers(2) else one
+        if LayerFlag.PACK in flags:
+            flags &= ~(LayerFlag.MAX_POOL | LayerFlag.BASIS | LayerFlag.REDUCE)
+        if LayerFlag.BINARY in flags:
+            flags &= ~(LayerFlag.MAX_POOL | LayerFlag.BASIS)
         return flags
 
     def _draw_fields(self, out_words: int) -> dict[str, int]:
@@ -187,8 +197,11 @@ class _DrawnLayer:
         next_last[np.cumsum(lengths) - MIN_STEPS] = 1
         # The last tile's vector may start in any word with a successor in the part that is read.
         span = self.read[1] - self.base - self.tiles
+        coefficients = config.coefficient.encode(sign, exponent).astype(np.int64)
+        if LayerFlag.BINARY in self.flags:
+            coefficients = rng.integers(0, 1 << PACKED, (count, config.rows))
         return {
-            "coefficients": config.coefficient.encode(sign, exponent).astype(np.int64),
+            "coefficients": coefficients,
             "lane": rng.integers(0, config.cols, count),
             "word": rng.integers(0, span, count),
             "next_last": next_last,
@@ -210,7 +223,7 @@ def _draw_move(rng: np.random.Generator, config: AcceleratorConfig) -> dict[str,
     flat = (_draw_places(rng, "source", reads, half - span, counts)
             | _draw_places(rng, "target", half - reads, half - columns, counts))
     if flags == MoveFlag.FILL and rng.random() < 0.5:  # what would be read does not matter
-        flat["source"] = int(rng.integers(1 << 24)) * cols
+        flat["source"] = int(rng.integers(1 << min(24, config.field_bits))) * cols
     places = {name + part: value for name, address in flat.items()
               for part, value in zip(("_word", "_lane"), divmod(address, cols), strict=True)}
     return {"flags": flags, "value": int(rng.integers(ACT_MIN, ACT_MAX + 1)), "columns": columns,

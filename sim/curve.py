@@ -1,37 +1,17 @@
 """The trade-off of cycles and loss as a picture: ``smartdeal compile --curve``."""
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smartdeal.golden.files import write_whole
-from smartdeal.sim.budget import BudgetError, TradeOff
+from smartdeal.sim.budget import TradeOff
+from smartdeal.sim.picture import picture_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["check_curve", "draw_curve"]
+__all__ = ["draw_curve"]
 
-_SUFFIXES = (".svg", ".png")
 _WIDTH, _HEIGHT = 7.5, 4.8  # inches
-
-
-def check_curve(path: Path) -> None:
-    """Raise what :func:`draw_curve` would raise, before the work.
-
-    Raises
-    ------
-    BudgetError
-        If the file's kind is not supported, or matplotlib is missing.
-    """
-    if path.suffix not in _SUFFIXES:
-        raise BudgetError(f"curve must be a file {' or '.join(_SUFFIXES)}, not {str(path)!r}")
-    try:
-        import matplotlib
-    except ModuleNotFoundError:
-        raise BudgetError("drawing a curve needs the library matplotlib; install "
-                          "'smartdeal[plots]'") from None
-    matplotlib.use("agg")
 
 
 def draw_curve(trade_off: TradeOff, path: Path, title: str) -> None:
@@ -40,22 +20,17 @@ def draw_curve(trade_off: TradeOff, path: Path, title: str) -> None:
     Parameters
     ----------
     path : Path
-        An .svg or .png; the same bytes for the same trade-off.
-    """
-    check_curve(path)
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
+        A picture; the same bytes for the same trade-off.
 
-    with rc_context({"svg.hashsalt": "smartdeal", "svg.fonttype": "none"}):
-        figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
+    Raises
+    ------
+    DrawingError
+        As :func:`smartdeal.sim.picture.check_picture`.
+    """
+    with picture_file(path, (_WIDTH, _HEIGHT)) as figure:
         axes = figure.add_subplot()
         _plot(axes, trade_off)
         axes.set_title(title)
-        buffer = io.BytesIO()
-        kind = path.suffix[1:]
-        metadata = {"Date": None} if kind == "svg" else {"Software": None}
-        figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
-    write_whole(path, buffer.getvalue())
 
 
 def _plot(axes: "Axes", trade_off: TradeOff) -> None:

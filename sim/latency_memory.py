@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from smartdeal.compiler.image import read_image
 from smartdeal.golden.formats import BASIS_SIZE
+from smartdeal.golden.transfers import Load
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import (
     INSTRUCTION,
@@ -34,7 +35,7 @@ from smartdeal.hw.timing import CHECK_CYCLES, FETCH_CYCLES, LAYER_CYCLES, SHORT_
 from smartdeal.sim.latency import Cycles, layer_cycles, move_cycles, next_last
 from smartdeal.sim.layer_work import LayerWork
 from smartdeal.sim.memory_timing import MemoryTiming
-from smartdeal.sim.transfers import Bus, Loads, Stores
+from smartdeal.sim.transfers import Bus, Loads, Stores, Transfer
 
 __all__ = ["Executed", "MemoryPrediction", "predict_memory"]
 
@@ -58,12 +59,16 @@ class Executed:
     start : int
         Cycle in which its fetch began.
     cycles : Cycles
+    waits_for_stores : int
+        Of the cycles in which it waited for system memory, those in which only stores were
+        missing; in the others loads were.
     """
 
     opcode: Opcode
     fields: Mapping[str, int]
     start: int
     cycles: Cycles
+    waits_for_stores: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,11 +81,14 @@ class MemoryPrediction:
         In the order in which they ran, END included.
     bytes_loaded, bytes_stored : int
         Whole beats.
+    transfers : tuple of Transfer
+        Loads in their order, then stores.
     """
 
     instructions: tuple[Executed, ...]
     bytes_loaded: int
     bytes_stored: int
+    transfers: tuple[Transfer, ...]
 
     @property
     def cycles(self) -> Cycles:
@@ -116,7 +124,8 @@ def predict_memory(
     walk.boot(image)
     instructions = tuple(walk.run())
     return MemoryPrediction(instructions, walk.loads.beats * bus.beat_bytes,
-                            walk.stores.beats * bus.beat_bytes)
+                            walk.stores.beats * bus.beat_bytes,
+                            (*walk.loads.transfers, *walk.stores.transfers))
 
 
 @dataclass
@@ -130,6 +139,8 @@ class _Walk:
     now: int = 0
     #: First cycle in which no LOAD of activations is unfinished.
     settled: int = 0
+    #: Cycles in which the present instruction waited for nothing but stores.
+    for_stores: int = 0
     program: NDArray[np.uint32] = field(init=False)
     flags: NDArray[np.bool_] = field(init=False)
     announcements: NDArray[np.int64] | None = None
@@ -148,7 +159,7 @@ class _Walk:
         """Yield the instructions as they run."""
         pointer = 0
         for _ in range(_ENDLESS):
-            start = self.now
+            start, self.for_stores = self.now, 0
             opcode, values = self._fetch(pointer)
             pointer += 1 if opcode in (*_SHORT, Opcode.END) else INSTRUCTION_WORDS
             match opcode:
@@ -169,7 +180,7 @@ class _Walk:
                 case _:
                     cycles = self._layer(values)
             self.now += cycles.total
-            yield Executed(opcode, values, start, cycles)
+            yield Executed(opcode, values, start, cycles, self.for_stores)
             if opcode == Opcode.END:
                 return
         raise ValueError(f"Program must reach END within {_ENDLESS} instructions")
@@ -193,13 +204,15 @@ class _Walk:
         if quiet <= decoded:
             return Cycles(SHORT_CYCLES, 0, 0, 0)
         ends = max(quiet, decoded + 1)
+        self.for_stores = ends - max(decoded + 1, min(ends, self.loads.quiet))
         return Cycles(ends - self.now + 1, 0, 0, 0, 0, ends - decoded - 1)
 
     def _wait(self, values: dict[str, int]) -> Cycles:
         first = self.now + SHORT_CYCLES
-        ends = max(first, self.loads.at_most(values["loads"]))
+        loaded = ends = max(first, self.loads.at_most(values["loads"]))
         if values["flags"] & WaitFlag.STORES:
             ends = max(ends, self.stores.acknowledged)
+        self.for_stores = ends - loaded
         return Cycles(ends - self.now + 1, 0, 0, 0, 0, ends - first)
 
     def _load(self, values: dict[str, int]) -> Cycles:
@@ -221,18 +234,14 @@ class _Walk:
         work = LayerWork.of(values, self.announcements, self.config)
         first = self.now + FETCH_CYCLES + CHECK_CYCLES + self.config.drain_lanes
         begin = max(first, self.stores.sent)
-        return _External(self.config, work, values, self.stores).run(begin, begin - first)
+        cycles = _External(self.config, work, values, self.stores).run(begin, begin - first)
+        self.for_stores = cycles.stall_memory
+        return cycles
 
     def _take(self, kind: SectionKind, values: dict[str, int]) -> None:
         """Put what a LOAD reads into the memory that the walk knows."""
-        unit = self._unit(kind)
-        k = np.arange(values["count"])
-        local = (values["address"] + k // values["inner"] * values["outer_stride"]
-                 + k % values["inner"] * values["inner_stride"])
-        for run in range(values["runs"]):
-            start = values["offset"] + run * values["memory_stride"]
-            self._fill(kind, local + run * values["run_stride"],
-                       bytes(self.region[start:start + values["count"] * unit]))
+        load = Load(0, values, self.config)
+        self._fill(kind, load.places(), load.units(self.region))
 
     def _fill(self, kind: SectionKind, places: NDArray[np.int64], data: bytes) -> None:
         if kind == SectionKind.STEPS:
@@ -291,7 +300,7 @@ class _External:
             ends, stall, last_sent = self._step_by_step(begin)
         else:
             last_sent = int(sent[-1])
-        self.stores.finish(last_sent, self.words)
+        self.stores.finish(int(popped[0]), last_sent, self.words)
         last = int(ends[-1]) - begin
         before = FETCH_CYCLES + CHECK_CYCLES + self.config.drain_lanes
         total = (before + late + last + self.last_drain

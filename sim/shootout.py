@@ -100,6 +100,8 @@ class Entry:
         Share that a group of filters does not need.
     cycles, program_bytes : int or None
         None if the network does not fit the accelerator.
+    energy_pj : float or None
+        Of an image (:mod:`smartdeal.sim.costs`).
     """
 
     label: str
@@ -112,6 +114,7 @@ class Entry:
     zero_vectors: float
     cycles: int | None
     program_bytes: int | None
+    energy_pj: float | None = None
 
 
 class _Quiet:
@@ -216,5 +219,5 @@ def shootout(
             accuracy=integer_accuracy(integer, data.test.images, data.test.labels),
             stored_bytes=-(-costs.stored_bits // 8), ratio=costs.ratio,
             zero_vectors=costs.zero_vectors, cycles=costs.cycles,
-            program_bytes=costs.program_bytes))
+            program_bytes=costs.program_bytes, energy_pj=costs.energy_pj))
     return entries

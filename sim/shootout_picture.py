@@ -1,23 +1,21 @@
 """The frontier as a picture: accuracy against storage and against cycles."""
 
-import io
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from smartdeal.golden.files import write_whole
+from smartdeal.sim.picture import picture_file
 from smartdeal.sim.shootout import Entry
 
-__all__ = ["PictureError", "draw_shootout", "frontier"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["draw_shootout", "frontier"]
 
 #: Accuracies are shown down to so many points below the best.
 _SHOWN_POINTS = 6
 _MARKERS = "os^Dv*PX"
-_KINDS = (".png", ".svg", ".pdf")
-
-
-class PictureError(ValueError):
-    """A picture that cannot be drawn; the message says what to do."""
 
 
 def draw_shootout(entries: Sequence[Entry], title: str, path: Path) -> None:
@@ -30,23 +28,17 @@ def draw_shootout(entries: Sequence[Entry], title: str, path: Path) -> None:
 
     Raises
     ------
-    PictureError
-        If the suffix is another one, or matplotlib is not installed.
+    DrawingError
+        As :func:`smartdeal.sim.picture.check_picture`.
     OSError
         If the file cannot be written.
     """
-    if path.suffix not in _KINDS:
-        raise PictureError(f"picture must be a file {', '.join(_KINDS)}, not {str(path)!r}")
-    try:
-        import matplotlib
-    except ModuleNotFoundError:
-        raise PictureError("the picture needs matplotlib; install it with pip install "
-                           "'smartdeal[plots]'") from None
-    matplotlib.use("Agg")  # no window
-    matplotlib.rcParams["svg.hashsalt"] = "smartdeal"  # the same bytes every time
-    from matplotlib import pyplot
+    with picture_file(path, (11, 4.8)) as figure:
+        _draw(figure, entries, title)
 
-    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.8), sharey=True)
+
+def _draw(figure: "Figure", entries: Sequence[Entry], title: str) -> None:
+    axes = figure.subplots(1, 2, sharey=True)
     lowest = max(entry.accuracy for entry in entries) * 100 - _SHOWN_POINTS
     panels = (("weights in kB", lambda entry: entry.stored_bytes / 1000),
               ("thousand cycles per image", lambda entry: entry.cycles / 1000))
@@ -66,14 +58,7 @@ def draw_shootout(entries: Sequence[Entry], title: str, path: Path) -> None:
     axes[0].set_ylabel("right test images in %, in integers")
     figure.suptitle(title)
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=4, frameon=False)
-    figure.tight_layout(rect=(0, 0.12, 1, 1))
-    buffer = io.BytesIO()
-    dated = {"Date": None} if path.suffix == ".svg" else (
-        {"CreationDate": None} if path.suffix == ".pdf" else {})
-    figure.savefig(buffer, format=path.suffix[1:], dpi=150, metadata=dated)
-    pyplot.close(figure)
-    write_whole(path, buffer.getvalue())
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
 
 
 def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -38,6 +38,8 @@ class LayerSummary:
         Fraction of activation vectors that a group of filters does not need.
     bytes_before, bytes_after : int
         Weights as float32; steps, requantisation and basis in the program.
+    saved_bytes : int
+        What entropy coding of the steps saves; 0 where they are plain.
     weight_error : float
         Root of the squared error of the weights, relative to the weights.
     cycles : Cycles
@@ -56,6 +58,7 @@ class LayerSummary:
     bytes_after: int
     weight_error: float
     cycles: Cycles
+    saved_bytes: int = 0
 
 
 def network_cycles(program: NetworkProgram, timing: MemoryTiming | None = None) -> int:
@@ -106,5 +109,5 @@ def summarise(
             terms_per_weight=info.nonzero_terms / info.weights if info.weights else 0.0,
             zero_vectors=info.zero_vectors / info.vectors if info.vectors else 0.0,
             bytes_before=before.get(info.name, 0) * _FLOAT_BYTES, bytes_after=info.table_bytes,
-            weight_error=error, cycles=cycles[info.name]))
+            weight_error=error, cycles=cycles[info.name], saved_bytes=info.saved_bytes))
     return rows

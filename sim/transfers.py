@@ -17,9 +17,28 @@ from smartdeal.hw.fetch import FetchEngine
 from smartdeal.hw.isa import SectionKind, section_format
 from smartdeal.sim.memory_timing import MemoryTiming
 
-__all__ = ["Bus", "Loads", "Stores"]
+__all__ = ["Bus", "Loads", "Stores", "Transfer"]
 
 Times = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A LOAD, or the words of an EXTERNAL layer, on their way.
+
+    Parameters
+    ----------
+    kind : SectionKind or None
+        What is loaded; None for a store.
+    start, stop : int
+        Cycles: of the first request or word, behind the last beat.
+    bytes : int
+    """
+
+    kind: SectionKind | None
+    start: int
+    stop: int
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -81,6 +100,7 @@ class Loads:
     finished: list[int] = field(default_factory=list)
     #: Beats of all LOADs.
     beats: int = 0
+    transfers: list[Transfer] = field(default_factory=list)
 
     def load(self, pushed: int, fields: dict[str, int]) -> None:
         """Carry out a LOAD that entered the queue in a cycle."""
@@ -88,7 +108,8 @@ class Loads:
         unit = section_format(SectionKind(fields["kind"]), bus.config).unit_bytes(
             bus.config.host_bits)
         beats = fields["count"] * (unit // bus.beat_bytes)
-        ask = max(pushed + 1, self._idle) + 1
+        interval = bus.interval
+        start = ask = max(pushed + 1, self._idle) + 1
         for run in range(fields["runs"]):
             taken = max(ask, self._ready)
             first = taken + 1
@@ -96,14 +117,16 @@ class Loads:
                 asked = max(self._asked + 1, first)
                 if len(self._underway) == bus.outstanding:
                     asked = max(asked, self._underway.popleft() + 1)
-                came = (max(asked + timing.latency_cycles, self._came + bus.interval)
-                        + (length - 1) * bus.interval)
+                came = (max(asked + timing.latency_cycles, self._came + interval)
+                        + (length - 1) * interval)
                 self._underway.append(came)
                 self._asked, self._came = asked, came
             self._ready = self._asked + 1
             ask = taken + 1
         self._idle = ask
         self.beats += beats * fields["runs"]
+        self.transfers.append(Transfer(SectionKind(fields["kind"]), start, self._came + 1,
+                                       beats * fields["runs"] * bus.beat_bytes))
         self.finished.append(self._came + FetchEngine.FINISH_CYCLES + 1)
 
     @property
@@ -131,6 +154,7 @@ class Stores:
     acknowledged: int = 0
     #: Beats of all layers.
     beats: int = 0
+    transfers: list[Transfer] = field(default_factory=list)
 
     def plan(self, offset: int, words: int) -> tuple[Times, Times]:
         """Return what each word of a layer costs: see :meth:`times`.
@@ -168,10 +192,11 @@ class Stores:
         sent = total + np.maximum.accumulate(written + own - total)
         return np.maximum(written + 1, np.concatenate([[0], sent[:-1]])), sent
 
-    def finish(self, last: int, words: int) -> None:
-        """Note that the last beat of a layer was sent in a cycle."""
+    def finish(self, first: int, last: int, words: int) -> None:
+        """Note when the first word of a layer left the queue and its last beat was sent."""
         unit = section_format(SectionKind.ACTIVATIONS, self.bus.config).unit_bytes(
             self.bus.config.host_bits)
         self.sent = last + 1
         self.acknowledged = last + self.bus.timing.latency_cycles + 1
         self.beats += words * unit // self.bus.beat_bytes
+        self.transfers.append(Transfer(None, first, last + 1, words * unit))

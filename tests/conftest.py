@@ -1,7 +1,13 @@
 """Options of the test run."""
 
+import os
+
 import pytest
 from hypothesis import settings
+
+# Before torch is loaded, here and in the commands that tests call: each core has a test process of
+# its own, and threads that wait for a busy core are slower than none.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A busy machine is no reason to fail.
 settings.register_profile("smartdeal", deadline=None)

@@ -8,8 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-torch.set_num_threads(1)
-
 README = Path(__file__).parents[1] / "README.md"
 SNIPPETS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 

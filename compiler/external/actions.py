@@ -9,15 +9,12 @@ from smartdeal.compiler.external.areas import Area, Block
 from smartdeal.compiler.external.loads import NOTHING, Load, Paddings
 from smartdeal.compiler.external.residency import Residency
 from smartdeal.compiler.external.rings import Ring
+from smartdeal.compiler.occupancy import Span
 from smartdeal.compiler.schedule import Copy, Fill, Schedule, Stage
 from smartdeal.compiler.weights import TABLES
 from smartdeal.hw.config import AcceleratorConfig
 
 __all__ = ["Action", "Actions"]
-
-#: First word and end of a piece of the activation buffer.
-Span = tuple[int, int]
-
 
 @dataclass(eq=False, kw_only=True)
 class Action:
@@ -36,6 +33,8 @@ class Action:
         Tile of the stream with which a LAYER begins.
     output : Area or None
         Where an EXTERNAL layer writes.
+    spans : tuple of Span
+        The pieces of the activation buffer that it uses.
     """
 
     layer: str
@@ -44,6 +43,7 @@ class Action:
     groups: tuple[int, int] = (0, 0)
     tile: int = 0
     output: Area | None = None
+    spans: tuple[Span, ...] = ()
 
     def complete(self) -> dict[str, int]:
         """Return the fields of the instruction; the area must be placed."""
@@ -84,9 +84,9 @@ class Actions:
         """Number of the next action."""
         return len(self.actions)
 
-    def append(self, action: Action, *spans: Span) -> None:
-        """Append an action that uses some pieces of the activation buffer."""
-        for start, stop in spans:
+    def append(self, action: Action) -> None:
+        """Append an action."""
+        for start, stop, _ in action.spans:
             self._used[start:stop] = self.now
         self.actions.append(action)
 
@@ -95,15 +95,15 @@ class Actions:
         load.need = self.now
         self.loads.append(load)
 
-    def last_use(self, span: Span) -> int:
+    def last_use(self, start: int, stop: int) -> int:
         """Return the last action that uses words of the activation buffer."""
-        return int(self._used[span[0]:span[1]].max(initial=NOTHING))
+        return int(self._used[start:stop].max(initial=NOTHING))
 
     def move(self, layer: str, operation: Fill | Copy) -> None:
         """Append the instructions of an operation on resident views."""
         views = self.residency.views
-        spans = [(views[key].base, views[key].stop) for key in (
+        spans = tuple(views[key].span for key in (
             (operation.source, operation.target) if isinstance(operation, Copy)
-            else (operation.target,))]
+            else (operation.target,)))
         for instruction in move_instructions(layer, operation, views, self.config):
-            self.append(Action(layer=layer, fields=instruction.fields), *spans)
+            self.append(Action(layer=layer, fields=instruction.fields, spans=spans))

@@ -20,6 +20,7 @@ from smartdeal.compiler.image import write_image
 from smartdeal.compiler.instructions import program_section
 from smartdeal.compiler.layer_infos import layer_infos, stored_steps
 from smartdeal.compiler.network_program import NetworkProgram, SpilledBlock
+from smartdeal.compiler.occupancy import occupancies
 from smartdeal.compiler.schedule import Copy, Fill, Run, Schedule
 from smartdeal.compiler.views import ViewKey
 from smartdeal.golden.layers import IntegerNetwork
@@ -53,12 +54,16 @@ def compile_external(
     kept = [stage.target for stage in (plan.stages if keep_all else plan.stages[-1:])]
     outputs = {key[0]: residency.views[key] for key in kept}
     table_bytes, executed = _totals(plan, program)
+    used = [() if action is None else action.spans for action in actions]
+    host = {view.span: len(used) for name, view in outputs.items()
+            if name not in residency.spilled}
     compiled = NetworkProgram(
         name=network.name, config=config,
         segments=(write_image(config, [program_section(words[0], config)], program=True),),
         instructions=(tuple(layers),),
         inputs=tuple(residency.views[key] for key in image),
-        outputs=outputs, layers=layer_infos(plan, table_bytes, executed),
+        outputs=outputs, occupancy=occupancies(used, host),
+        layers=layer_infos(plan, table_bytes, executed),
         used_words=residency.used_words, memory=memory, memory_bytes=total,
         image_offsets=tuple(area.offset for area in image.values()),
         spilled={name: _spilled(program, name) for name in outputs if name in residency.spilled},

@@ -4,11 +4,12 @@ from dataclasses import dataclass, field, replace
 
 from smartdeal.compiler.emit import move_instructions
 from smartdeal.compiler.errors import CompileError
-from smartdeal.compiler.external.actions import Action, Actions, Span
+from smartdeal.compiler.external.actions import Action, Actions
 from smartdeal.compiler.external.areas import Area, unit_bytes
 from smartdeal.compiler.external.loads import image_loads, tensor_loads
 from smartdeal.compiler.external.residency import Operands
 from smartdeal.compiler.external.strips import Copies, Window
+from smartdeal.compiler.occupancy import Span
 from smartdeal.compiler.schedule import Fill, Stage
 from smartdeal.golden.layers import IntegerNetwork
 from smartdeal.hw.isa import MOVE_INSTRUCTION, MoveFlag, SectionKind
@@ -66,8 +67,7 @@ class Feed:
 
     def span(self, strip: int) -> Span:
         """Return the words of a strip's window."""
-        base = self.window.bases[self._held.index(strip)]
-        return base, base + self.window.words
+        return self.window.span(self._held.index(strip))
 
     def _load(self, window: Window, strip: int, number: int) -> None:
         program, base = self.program, window.bases[number]
@@ -76,7 +76,7 @@ class Feed:
         else:
             loads = tensor_loads(self.layer, program.blocks[window.view.tensor], window, strip,
                                  base, program.paddings, program.config)
-        after = program.last_use((base, base + window.words))
+        after = program.last_use(base, base + window.words)
         for load in loads:
             load.after = max(after, load.written)
             program.load(load)
@@ -85,16 +85,16 @@ class Feed:
         """Load the window of the base view and make this one from it."""
         program, made, base = self.program, copies.made, copies.base
         self._load(base, strip, 0)
-        spans = [(window.bases[0], window.bases[0] + window.words) for window in (made, base)]
+        spans = made.span(0), base.span(0)
         filled = replace(made.view, base=made.bases[0], words=made.words)
         for instruction in move_instructions(self.layer, Fill(filled.key, whole=True),
                                              {filled.key: filled}, program.config):
-            program.append(Action(layer=self.layer, fields=instruction.fields), *spans)
+            program.append(Action(layer=self.layer, fields=instruction.fields, spans=spans))
         for number, phase in enumerate(made.view.phases):
             first, stop = (int(row) for row in copies.rows[strip, number])
             if first < stop:
                 fields = self._copy_fields(copies, strip, phase, first, stop)
-                program.append(Action(layer=self.layer, fields=fields), *spans)
+                program.append(Action(layer=self.layer, fields=fields, spans=spans))
 
     def _copy_fields(
         self, copies: Copies, strip: int, phase: tuple[int, int], first: int, stop: int,

@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smartdeal.compiler.emit import layer_instruction
-from smartdeal.compiler.external.actions import Action, Actions, Span
+from smartdeal.compiler.external.actions import Action, Actions
 from smartdeal.compiler.external.areas import Area, Block, unit_bytes
 from smartdeal.compiler.external.feeds import Feed, feeds
 from smartdeal.compiler.external.loads import Load
 from smartdeal.compiler.external.strips import Copies, Strips, cut, window_taps
+from smartdeal.compiler.occupancy import Span
 from smartdeal.compiler.schedule import Stage
 from smartdeal.compiler.tables import pack_basis, pack_channels, pack_steps
 from smartdeal.compiler.weights import BASES, TABLES, Need, group_needs, refuse_group
@@ -94,7 +95,7 @@ class _Layer:
         source, residual = self.views[stage.source], stage.residual
         if self.source is None:
             changes["input_base"] = source.base + first
-            spans.append((source.base, source.stop))
+            spans.append(source.span)
         else:  # made by MOVE, perhaps: before the tables, which are loaded beside it
             changes["input_base"] = self.source.fetch(strip)
             spans.append(self.source.span(strip))
@@ -103,7 +104,7 @@ class _Layer:
         fields = instruction.fields
         if residual is not None and self.residual is None:
             changes["residual_base"] = fields["residual_base"] + first
-            spans.append((self.views[residual].base, self.views[residual].stop))
+            spans.append(self.views[residual].span)
         elif self.residual is not None:
             changes |= self._residual_fields(strip, groups)
             spans.append(self.residual.span(strip))
@@ -114,11 +115,12 @@ class _Layer:
         else:
             target = self.views[stage.target]
             changes["output_base"] = fields["output_base"] + first
-            spans.append((target.base, target.stop))
+            spans.append(target.span)
         for kind in TABLES:
             program.rings[kind].use(self._key(kind, groups)[0], program.now)
         program.append(Action(layer=self.name, fields={**fields, **changes}, stage=stage,
-                              groups=groups, tile=first, output=output), *spans)
+                              groups=groups, tile=first, output=output,
+                              spans=tuple(spans)))
 
     def _stream(self, first: int, stop: int) -> dict[str, int]:
         """Return the fields that say which part of the stream a strip is."""

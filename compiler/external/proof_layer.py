@@ -51,8 +51,9 @@ class LayerProof:
             If something is wrong.
         """
         self._check_fields()
-        taps, flats = self.tables.steps(self.stage, self.claim.groups, self.fields["steps_base"])
-        read = self.reads.check_source(taps, flats)
+        taps, flats, furthest = self.tables.steps(
+            self.stage, self.claim.groups, self.fields["steps_base"])
+        read = self.reads.check_source(taps, flats, furthest)
         self.tables.check_parameters(self.stage, self.claim.groups, self.fields)
         self.reads.check_residual()
         self._store(read)

@@ -111,9 +111,15 @@ class Reads:
                         yield channel[chosen], flats[chosen], r, s, lag
 
     def check_source(
-        self, taps: NDArray[np.int64], flats: NDArray[np.int64],
+        self, taps: NDArray[np.int64], flats: NDArray[np.int64], furthest: int,
     ) -> NDArray[np.bool_]:
-        """Check every byte that goes into an output; return the words that are read."""
+        """Check every byte that goes into an output; return the words that are read.
+
+        Parameters
+        ----------
+        taps, flats, furthest
+            From :meth:`smartdeal.compiler.external.proof_tables.Tables.steps`.
+        """
         stage, cols = self.stage, self.config.cols
         flat = self.memories.activations.reshape(-1)
         tensor, _, fill = stage.source
@@ -121,9 +127,8 @@ class Reads:
         row, column = self.pixels
         base = self.fields["input_base"] * cols
         words = np.zeros(len(self.memories.activations) + 1, np.int64)
-        # Whole vectors are read, those of empty steps at the first byte too.
-        furthest = int(flats.max(initial=0)) + base + self.length
-        if furthest > len(flat):
+        # Whole vectors are read, those of steps without coefficients too.
+        if furthest + base + self.length > len(flat):
             raise Refusal(self.name, "it reads outside of the activation buffer")
         if len(self.right) == 0:
             return words[:-1] > 0

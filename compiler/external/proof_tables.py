@@ -24,13 +24,15 @@ class Tables:
     def __init__(self, memories: Memories) -> None:
         self.memories, self.config = memories, memories.config
         self._steps: dict[tuple[int, Stage, tuple[int, int]],
-                          tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+                          tuple[NDArray[np.int64], NDArray[np.int64], int]] = {}
         self._needs: dict[Stage, NDArray[np.int64]] = {}
 
     def steps(
         self, stage: Stage, groups: tuple[int, int], base: int,
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
         """Return which tap reads which byte behind ``input_base``, each pair once.
+
+        The last number is the furthest of these bytes, steps without coefficients included.
 
         Raises
         ------
@@ -57,10 +59,13 @@ class Tables:
         values[used] = np.concatenate([block.coefficients for block in blocks])
         if np.any(self.config.coefficient.decode(columns["coefficients"]) != values):
             raise Refusal(name, "its coefficients are not those of the layer")
-        flats = (columns["word"] * self.config.cols + columns["lane"])[used]
+        if np.any(columns["lane"] >= self.config.cols):
+            raise Refusal(name, f"its steps read lane {columns['lane'].max()} of a word of "
+                                f"{self.config.cols}")
+        flats = columns["word"] * self.config.cols + columns["lane"]
         taps = np.concatenate([block.taps for block in blocks])
-        pairs = np.unique(taps << 32 | flats)
-        self._steps[key] = pairs >> 32, pairs & 0xFFFFFFFF
+        pairs = np.unique(taps << 32 | flats[used])
+        self._steps[key] = pairs >> 32, pairs & 0xFFFFFFFF, int(flats.max(initial=0))
         return self._steps[key]
 
     def check_parameters(

@@ -142,7 +142,7 @@ def decide(
     raise CompileError(
         plan.operations[best.number][0], "what it needs on chip at once takes "
         f"{best.needed} words of the activation buffer, the accelerator has activation_words = "
-        f"{config.activation_words}; {advice(config, 'activation_words', best.needed)}")
+        f"{config.activation_words}; {advice(config, 'activation_words', best.needed)} or more")
 
 
 def _search(

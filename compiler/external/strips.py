@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from smartdeal.compiler.occupancy import Span
 from smartdeal.compiler.schedule import Stage
 from smartdeal.compiler.views import View
 from smartdeal.hw.config import AcceleratorConfig
@@ -87,6 +88,11 @@ class Window:
     def words(self) -> int:
         """Words of one copy of the window."""
         return self.planes * self.plane_words + self.tail
+
+    def span(self, number: int) -> Span:
+        """Return the words of a copy of the window."""
+        base = self.bases[number]
+        return Span(base, base + self.words, f"window on {self.view.tensor}")
 
     def placed(self, bases: tuple[int, ...]) -> "Window":
         """Return the window with addresses."""

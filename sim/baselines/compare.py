@@ -26,7 +26,7 @@ OURS = "smartdeal"
 _COARSE = {"DRAM": "DRAM", "weight buffer": "buffers", "activation buffer": "buffers",
            "PE shift": "computing", "PE add": "computing", "PE registers": "registers",
            "read-out": "computing", "basis": "computing", "requantise": "computing",
-           "control": "registers"}
+           "control": "registers", "transfers": "registers"}
 
 #: Called with a stage's name and how much of it is done, 0…1.
 Progress = Callable[[str, float], None]

@@ -45,6 +45,10 @@ class Events:
     program_loads: int = 0
     activation_loads: int = 0
     host_reads: int = 0
+    load_commands: int = 0
+    fetched_beats: int = 0
+    spilled_words: int = 0
+    spilled_beats: int = 0
 
     def __add__(self, other: Self) -> Self:
         return type(self)(**{field.name: getattr(self, field.name) + getattr(other, field.name)
@@ -87,6 +91,10 @@ EVENT_MEANINGS: dict[str, str] = {
     "channel_loads": "word written to the requantisation table",
     "basis_loads": "word written to the basis table",
     "program_loads": "word written to the instruction memory",
-    "activation_loads": "word written to the activation buffer by the host",
+    "activation_loads": "word written to the activation buffer by the host or a LOAD",
     "host_reads": "word of the activation buffer read by the host",
+    "load_commands": "LOAD put into the queue of the load engine",
+    "fetched_beats": "beat from system memory taken by the load engine",
+    "spilled_words": "word of an EXTERNAL layer through the queue of the store port",
+    "spilled_beats": "beat of an EXTERNAL layer to system memory",
 }

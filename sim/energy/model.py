@@ -1,178 +1,34 @@
 """Latency, traffic and events of a network, layer by layer: what reports and comparisons show.
 
-The numbers come from programs alone. A network that the compiler keeps on chip is one
-:class:`~smartdeal.compiler.NetworkProgram`; of a larger one every layer is a program of its own,
-and :mod:`smartdeal.sim.energy.residency` says which tensors pass through external memory.
+The numbers come from programs alone: a :class:`~smartdeal.compiler.NetworkProgram` that stays on
+chip or uses system memory, or a program per layer, where
+:mod:`smartdeal.sim.energy.residency` says which tensors pass through external memory.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
-from smartdeal.compiler import NetworkProgram, Program
+from smartdeal.compiler import NetworkProgram
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.timing import END_CYCLES
+from smartdeal.sim.energy.counted import CountedProgram, count_external
 from smartdeal.sim.energy.events import Events
-from smartdeal.sim.energy.price import price
+from smartdeal.sim.energy.memory_map import (
+    Region,
+    chip_memories,
+    part_regions,
+    touched,
+    united,
+)
+from smartdeal.sim.energy.network_cost import CompiledLayer, LayerCost, NetworkCost
 from smartdeal.sim.energy.residency import Operands, Traffic, resident_traffic
-from smartdeal.sim.energy.technology import Technology
-from smartdeal.sim.energy.walk import count_image, output_words
+from smartdeal.sim.energy.walk import count_image, instructions
 from smartdeal.sim.latency import Cycles, predict, predict_instructions
+from smartdeal.sim.loading import decoding_cycles
+from smartdeal.sim.memory_timing import MemoryTiming
 
 __all__ = ["CompiledLayer", "LayerCost", "NetworkCost", "Region", "cost_of_layers",
            "cost_of_program"]
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class CompiledLayer:
-    """A layer as a program of its own.
-
-    Parameters
-    ----------
-    program : Program
-    kind, form : str
-        Form of the weights; empty where there are none.
-    input, residual : str
-        Names of the operands; ``residual`` may be None.
-    input_shape : (channels, height, width)
-    macs, weights, nonzero_terms : int
-        Multiply-accumulates and weights of the dense layer; coefficients that are not zero.
-    """
-
-    program: Program
-    kind: str
-    form: str
-    input: str
-    residual: str | None
-    input_shape: tuple[int, int, int]
-    macs: int
-    weights: int
-    nonzero_terms: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerCost:
-    """What a layer costs.
-
-    Parameters
-    ----------
-    name, kind, form : str
-    input_shape, output_shape : (channels, height, width)
-    macs, weights, nonzero_terms : int
-    parts : int
-        Programs that it is cut in; 1 within a network program.
-    cycles : Cycles
-        As the hardware's counters show them.
-    events : Events
-        Of loading and running.
-    traffic : Traffic
-    load_cycles, store_cycles : int
-        Beats of the host's streams; they do not overlap with computing.
-    stored_bytes : int
-        Bytes of weights and tables, each once.
-    activation_bytes : int
-        Bytes of the activation buffer that it uses; 0 if unknown.
-    """
-
-    name: str
-    kind: str
-    form: str
-    input_shape: tuple[int, int, int]
-    output_shape: tuple[int, int, int]
-    macs: int
-    weights: int
-    nonzero_terms: int
-    parts: int
-    cycles: Cycles
-    events: Events
-    traffic: Traffic
-    load_cycles: int
-    store_cycles: int
-    stored_bytes: int = 0
-    activation_bytes: int = 0
-
-    @property
-    def total_cycles(self) -> int:
-        """Computing, loading and storing, one after the other."""
-        return self.cycles.total + self.load_cycles + self.store_cycles
-
-    def where(self) -> dict[str, int]:
-        """Return all cycles by what the accelerator does in them."""
-        return {
-            "step": self.cycles.busy, "wait for read-out": self.cycles.stall_drain,
-            "residual": self.cycles.stall_residual, "move": self.cycles.move,
-            "fill and drain": self.cycles.overhead, "load": self.load_cycles,
-            "store": self.store_cycles,
-        }
-
-    def energy(self, config: AcceleratorConfig, technology: Technology) -> dict[str, float]:
-        """Return the energy in pJ by component."""
-        return price(self.events, self.total_cycles, self.traffic.total, config, technology)
-
-
-@dataclass(frozen=True)
-class Region:
-    """Words of the activation buffer that a layer writes: ``first`` up to ``end``."""
-
-    layer: str
-    first: int
-    end: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkCost:
-    """What a network costs on an accelerator.
-
-    Parameters
-    ----------
-    name, source : str
-        ``source`` says where weights come from, and what was done to them.
-    config : AcceleratorConfig
-    layers : tuple of LayerCost
-    on_chip : bool
-        All tensors stay in the activation buffer: one network program.
-    regions : tuple of Region
-        Where each layer of a network program writes.
-    """
-
-    name: str
-    source: str
-    config: AcceleratorConfig
-    layers: tuple[LayerCost, ...]
-    on_chip: bool
-    regions: tuple[Region, ...] = ()
-
-    @cached_property
-    def events(self) -> Events:
-        """Events of all layers."""
-        return sum((layer.events for layer in self.layers), Events())
-
-    @cached_property
-    def cycles(self) -> int:
-        """Cycles of an image, loading and storing included."""
-        return sum(layer.total_cycles for layer in self.layers)
-
-    @cached_property
-    def compute_cycles(self) -> int:
-        """Cycles of an image without loading and storing."""
-        return sum(layer.cycles.total for layer in self.layers)
-
-    @cached_property
-    def traffic(self) -> Traffic:
-        """Bytes from and to external memory."""
-        return Traffic(**{name: sum(getattr(layer.traffic, name) for layer in self.layers)
-                          for name in ("weights", "reads", "writes")})
-
-    def energy(self, technology: Technology) -> dict[str, float]:
-        """Return the energy of an image in pJ, by component."""
-        return price(self.events, self.cycles, self.traffic.total, self.config, technology)
-
-    def sensitivity(self, technology: Technology, factor: float = 2.0) -> dict[
-            str, tuple[float, float]]:
-        """Return the total energy, in pJ, with each constant divided and multiplied by a factor."""
-        return {name: tuple(sum(self.energy(technology.scaled(name, by)).values())  # type: ignore[misc]
-                            for by in (1 / factor, factor))
-                for name in technology.constants if name != "clock"}
 
 
 def _beats(count: int, config: AcceleratorConfig) -> int:
@@ -212,8 +68,12 @@ def cost_of_layers(
             store_cycles=0, stored_bytes=cut.stored, activation_bytes=max(
                 part.output_word + part.output_words for part in parts) * config.cols),
             traffic, config))
-    return NetworkCost(name=name, source=source, config=config, layers=tuple(costs),
-                       on_chip=False)
+    images = [part.image for layer in layers for part in layer.program.parts]
+    regions = [region for layer in layers for region in part_regions(layer.program)]
+    return NetworkCost(
+        name=name, source=source, config=config, layers=tuple(costs), on_chip=False,
+        regions=tuple(regions), memories=chip_memories(
+            images, (), max(region.end for region in regions), config))
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,55 +110,76 @@ def _cut(layer: CompiledLayer, config: AcceleratorConfig) -> _Cut:
         weights)
 
 
-def cost_of_program(program: NetworkProgram) -> NetworkCost:
-    """Count a network that stays on chip: image and program come in, the last tensor goes out."""
+def cost_of_program(program: NetworkProgram, timing: MemoryTiming | None = None) -> NetworkCost:
+    """Count a network program: on chip, or with system memory.
+
+    A program that stays on chip takes image and tables from the host, and gives it the last tensor.
+    One with system memory loads and stores by itself; only its first image comes from the host,
+    and only a last tensor that stays in the activation buffer goes there.
+
+    Parameters
+    ----------
+    timing : MemoryTiming, optional
+        Of the system memory, for programs that use it; the usual one unless said otherwise.
+
+    Raises
+    ------
+    ValueError
+        As :func:`smartdeal.sim.latency_memory.predict_memory`.
+    """
+    counted = (count_external(program, timing or MemoryTiming()) if program.memory_bytes
+               else _count_on_chip(program))
     config = program.config
-    events: dict[str, Events] = {}
-    cycles: dict[str, Cycles] = {}
-    load = Events()
-    for image, names in zip(program.segments, program.instructions, strict=True):
-        counted = count_image(image, config)
-        load += counted.load
-        for layer, event, spent in zip(names, counted.instructions,
-                                       predict_instructions(image, config), strict=False):
-            events[layer] = events.get(layer, Events()) + event
-            cycles[layer] = cycles.get(layer, Cycles(0, 0, 0, 0)) + spent
-    segments = len(program.segments)
     tables = sum(info.table_bytes for info in program.layers)
     rest = sum(map(len, program.segments)) - tables  # instructions and headers
     costs: list[LayerCost] = []
     for index, info in enumerate(program.layers):
-        spent, event = cycles[info.name], events[info.name]
-        weights = info.table_bytes
-        if index == 0:  # what belongs to no layer is counted with the first
-            spent += Cycles(END_CYCLES * segments, 0, 0, 0)
-            event += load + Events(instruction_words=segments)
-            weights += rest
-        last = index == len(program.layers) - 1
-        traffic = Traffic(
-            weights=weights,
-            reads=sum(view.words for view in program.inputs) * config.cols if index == 0 else 0,
-            writes=program.words(info.name)[1] * config.cols if last else 0)
-        costs.append(_with_traffic(LayerCost(
+        layer = counted.layers[info.name]
+        first, last = index == 0, index == len(program.layers) - 1
+        traffic, host = layer.traffic, Traffic()
+        if program.memory_bytes:
+            host = Traffic(weights=len(program.segments[0]) if first else 0)
+        else:
+            host = Traffic(
+                weights=info.table_bytes + (rest if first else 0),
+                reads=sum(view.words for view in program.inputs) * config.cols if first else 0)
+        if last and info.name not in program.spilled:
+            host = replace(host, writes=program.words(info.name)[1] * config.cols)
+        cost = LayerCost(
             name=info.name, kind=info.kind, form=_form(program.about, info.name, info.weights),
             input_shape=info.input_shape, output_shape=info.output_shape, macs=info.macs,
-            weights=info.weights, nonzero_terms=info.nonzero_terms, parts=1, cycles=spent,
-            events=event, traffic=Traffic(), load_cycles=0, store_cycles=0,
-            stored_bytes=info.table_bytes), traffic, config))
-    return NetworkCost(name=program.name, source=str(program.about.get("source", "program file")),
-                       config=config, layers=tuple(costs), on_chip=True,
-                       regions=tuple(_regions(program)))
+            weights=info.weights, nonzero_terms=info.nonzero_terms, parts=layer.parts,
+            cycles=layer.cycles, events=layer.events + (counted.load if first else Events()),
+            traffic=Traffic(), load_cycles=0, store_cycles=0, stored_bytes=info.table_bytes,
+            waits_for_stores=layer.waits_for_stores)
+        costs.append(replace(_with_traffic(cost, host, config), traffic=traffic + host))
+    costs[0] = replace(costs[0], load_cycles=costs[0].load_cycles + sum(
+        decoding_cycles(image, config) for image in program.segments))
+    return NetworkCost(
+        name=program.name, source=str(program.about.get("source", "program file")), config=config,
+        layers=tuple(costs), on_chip=not program.memory_bytes,
+        timing=(timing or MemoryTiming()) if program.memory_bytes else None,
+        regions=tuple(united(counted.regions)), system=counted.system,
+        memories=chip_memories(program.segments, counted.executed, program.used_words, config))
 
 
-def _regions(program: NetworkProgram) -> list[Region]:
-    """Return where each LAYER writes; of a layer cut by channels, all of it."""
-    found: dict[str, Region] = {}
-    for image, names in zip(program.segments, program.instructions, strict=True):
-        for layer, (first, end) in zip(names, output_words(image, program.config), strict=True):
-            if end:
-                old = found.get(layer, Region(layer, first, end))
-                found[layer] = Region(layer, min(old.first, first), max(old.end, end))
-    return list(found.values())
+def _count_on_chip(program: NetworkProgram) -> CountedProgram:
+    """Count a program whose host loads and stores; END is counted with the first layer."""
+    config = program.config
+    counted = CountedProgram()
+    segments = len(program.segments)
+    first = program.layers[0].name
+    counted.add(first, Events(instruction_words=segments), Cycles(END_CYCLES * segments, 0, 0, 0))
+    image = [Region("image", view.base, view.stop, "loaded") for view in program.inputs]
+    counted.regions += image
+    for segment, names in zip(program.segments, program.instructions, strict=True):
+        found = count_image(segment, config)
+        counted.load += found.load
+        for layer, event, spent, (opcode, fields) in zip(
+                names, found.instructions, predict_instructions(segment, config),
+                instructions(segment, config), strict=False):
+            counted.add(layer, event, spent, region=touched(layer, opcode, fields, config))
+    return counted
 
 
 def _form(about: Mapping[str, object], layer: str, weights: int) -> str:

@@ -4,37 +4,43 @@ The accelerator's Verilog runs under Verilator with a waveform, and every event 
 signal that causes it, clock edge by clock edge. Nothing here knows the program.
 """
 
+import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from smartdeal.golden.formats import BASIS_SIZE
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.hw.isa import INSTRUCTION_WORDS, SectionKind
+from smartdeal.hw.isa import SectionKind
 from smartdeal.hw.loader import LOADED_KINDS
-from smartdeal.sim.device import TOP, accelerator_simulator
+from smartdeal.sim.device import TOP, accelerator_simulator, system_simulator
 from smartdeal.sim.energy.events import Events
-from smartdeal.sim.energy.waveform import WaveformFormatError, edges, header
+from smartdeal.sim.energy.waveform import Variable, WaveformFormatError, edges, header
 from smartdeal.sim.host import Host
-from smartdeal.sim.runner import run_job
+from smartdeal.sim.runner import Simulator, run_job
+from smartdeal.sim.system_host import SystemHost
 
-__all__ = ["Observation", "observe"]
+__all__ = ["Observation", "observe", "observe_memory"]
 
 #: Signals that a design without the feature does not have.
 _OPTIONAL = {
     "array.maximum": "max_pool", "issue.fetch": "residual", "readout.residual_mode": "residual",
-    "issue.move_read": "move", "mover.write_mask": "move", "control.move": "move",
+    "issue.move_read": "move", "mover.write_mask": "move",
     "readout.sum_stage.reduce": "reduce",
     "readout.basis_write__en": "basis", "readout.basis_stage.enable": "basis",
     "readout.basis_stage.emit": "basis", "readout.basis_stage.first_chunk": "basis",
     "readout.basis_stage.first_tile": "basis", "readout.basis_stage.save__en": "basis",
+    "control.load__valid": "memory", "control.load__ready": "memory", "fetch.write": "memory",
+    "fetch.i__valid": "memory", "fetch.i__ready": "memory", "readout.spill": "memory",
 }
+#: The accelerator within a system.
+_INNER = "accelerator."
 _SIGNALS = (
     "issue.taken", "issue.read__en", "issue.host_read", "array.coefficients", "array.last",
     "array.read", "readout.write_mask", "activations.write_mask", "readout.sum_stage.valid",
     "readout.sum_stage.first", "readout.sum_stage.last", "readout.sum_stage.save__en",
-    "control.prepare", "control.done", "control.program_write__en", "issue.step_write__en",
-    "readout.channel_write__en", "loader.write", *_OPTIONAL,
+    "control.fetched", "control.busy", "control.program_write__en", "issue.step_write__en",
+    "readout.channel_write__en", "loader.write", "reader.o__valid", "reader.o__ready", *_OPTIONAL,
 )
 
 
@@ -53,8 +59,9 @@ class Observation:
         self.config = config
         self.events = dict.fromkeys(Events().as_dict(), 0)
         self.bank_writes = 0
-        self._valid = sum(1 << row * config.coefficient.bits for row in range(config.rows))
+        self._valid = sum(1 << row * config.code_bits for row in range(config.rows))
         self._loads = 1 << LOADED_KINDS.index(SectionKind.ACTIVATIONS)
+        self._fetched = 0
 
     def counted(self) -> Events:
         """Return the counts."""
@@ -69,6 +76,8 @@ class Observation:
         if now["readout.sum_stage.valid"]:
             self._sums(now)
         self._stage(now)
+        self._instructions(now)
+        self._transfers(now)
 
     def _add(self, **counts: int) -> None:
         for name, count in counts.items():
@@ -96,14 +105,26 @@ class Observation:
             host_reads=now["issue.host_read"], stored_words=int(stored > 0),
             stored_bytes=stored.bit_count(), moved_words=int(moved > 0),
             moved_bytes=moved.bit_count(),
-            instruction_words=(now["control.prepare"] + now["control.move"]) * INSTRUCTION_WORDS
-            + now["control.done"],
             program_loads=now["control.program_write__en"],
             weight_loads=now["issue.step_write__en"],
             channel_loads=now["readout.channel_write__en"],
             basis_loads=now["readout.basis_write__en"],
-            activation_loads=int(now["loader.write"] & self._loads > 0))
+            activation_loads=int((now["loader.write"] | now["fetch.write"]) & self._loads > 0))
         self.bank_writes += now["activations.write_mask"].bit_count()
+
+    def _instructions(self, now: dict[str, int]) -> None:
+        """Count the words that are fetched: ``fetched`` numbers them, from 1, as they arrive."""
+        before, fetched = self._fetched, now["control.fetched"]
+        # An instruction of one word is known when the second arrives, which is left.
+        self._add(instruction_words=int(before >= 1 and fetched == before + 1))
+        self._fetched = fetched
+
+    def _transfers(self, now: dict[str, int]) -> None:
+        self._add(
+            load_commands=now["control.load__valid"] & now["control.load__ready"],
+            fetched_beats=now["fetch.i__valid"] & now["fetch.i__ready"],
+            spilled_words=now["readout.spill"],
+            spilled_beats=now["control.busy"] & now["reader.o__valid"] & now["reader.o__ready"])
 
     def _basis(self, now: dict[str, int]) -> None:
         lanes = self.config.drain_lanes
@@ -157,20 +178,55 @@ def observe(
             host.load(image)
         host.start()
         host.finish(limit_cycles)
+    return _observe(host, accelerator_simulator, config)
+
+
+def observe_memory(
+    runs: Sequence[tuple[bytes, bytes | bytearray]], config: AcceleratorConfig, *,
+    limit_cycles: int = 1_000_000,
+) -> Observation:
+    """Run programs with system memory behind AXI, and count what the accelerator's signals do.
+
+    Parameters
+    ----------
+    runs : sequence of (image, region)
+        The program image, and what the region holds when it starts.
+    limit_cycles : int
+        Cycles after which a run counts as hung.
+
+    Raises
+    ------
+    ToolError, BuildError, SimulationError, WaveformFormatError
+        As :func:`observe`.
+    """
+    host = SystemHost(config, latency_cycles=20)
+    for image, region in runs:
+        host.work_on(bytes(region))
+        host.load(image)
+        host.start()
+        host.finish(limit_cycles)
+    return _observe(host, system_simulator, config)
+
+
+def _observe(
+    host: Host, build: Callable[..., Simulator], config: AcceleratorConfig,
+) -> Observation:
     with tempfile.TemporaryDirectory(prefix="smartdeal-") as folder:
         waves = Path(folder) / "run.vcd"
-        built = accelerator_simulator(config, waves=waves)
-        outcomes = host.outcomes(run_job(built, host.job()))
-        if not all(outcome.finished for outcome in outcomes):
-            raise WaveformFormatError("a run did not finish: there is nothing to count")
+        results = run_job(build(config, waves=waves), host.job())
+        problem = host.problem(results)
+        if problem or not all(outcome.finished and not outcome.error
+                              for outcome in host.outcomes(results)):
+            raise WaveformFormatError("a run did not finish: there is nothing to count"
+                                      + (f" ({problem})" if problem else ""))
         return _count(waves, config)
 
 
 def _count(waves: Path, config: AcceleratorConfig) -> Observation:
-    found = {variable.path: variable.key for variable in header(waves)}
+    found = _named(header(waves))
     keys: dict[str, str] = {}
     for name in _SIGNALS:
-        key = found.get(f"{TOP}.{name}", found.get(name))
+        key = found.get(name)
         feature = _OPTIONAL.get(name)
         if key is None and not (feature and not getattr(config, feature)):
             if name == "readout.sum_stage.save__en" and not _keeps_partial_sums(config):
@@ -181,11 +237,23 @@ def _count(waves: Path, config: AcceleratorConfig) -> Observation:
             keys[name] = key
     observation = Observation(config)
     absent = dict.fromkeys(set(_SIGNALS) - set(keys), 0)
-    clock = found.get(f"{TOP}.clk", found.get("clk"))
+    clock = found.get("clk")
     assert clock is not None
     for values in edges(waves, clock, keys.values()):
         observation.take({**absent, **{name: values[key] for name, key in keys.items()}})
     return observation
+
+
+def _named(variables: Sequence[Variable]) -> dict[str, str]:
+    """Return the keys of the accelerator's signals by name, behind AXI or not.
+
+    Amaranth numbers a submodule that is named like a signal beside it.
+    """
+    found = {re.sub(r"\$\d+(?=\.)", "", variable.path.removeprefix(f"{TOP}.")): variable.key
+             for variable in reversed(variables)}
+    inner = {name.removeprefix(_INNER): key for name, key in found.items()
+             if name.startswith(_INNER)}
+    return inner or found
 
 
 def _keeps_partial_sums(config: AcceleratorConfig) -> bool:

@@ -2,7 +2,8 @@
 
 from smartdeal.golden.formats import ACT_BITS, BASIS_BITS, BASIS_SIZE, REQUANTISE
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.hw.isa import basis_format, channel_format, step_format
+from smartdeal.hw.isa import LOAD_INSTRUCTION, basis_format, channel_format, step_format
+from smartdeal.hw.reader import Reader
 from smartdeal.sim.energy.arithmetic import (
     add_pj,
     multiply_pj,
@@ -26,6 +27,7 @@ COMPONENTS: dict[str, str] = {
     "read-out": "from result registers to the basis stage; sums of slices and maps",
     "basis": "products with B and their sums; its table and its state",
     "requantise": "products, residual operands, rounding, clamping; its table",
+    "transfers": "the program's own: load engine, queue of the store port",
     "control": "instructions, counters and addresses; pipeline registers beside the data",
 }
 
@@ -79,12 +81,24 @@ def price(
         + (e.state_reads + e.state_writes) * state,
         "requantise": _requantise(e, config, t)
         + (e.channel_reads + e.channel_loads) * wide_sram_pj(channel, config.channel_entries, t),
+        "transfers": _transfers(e, config, t),
         "control": (e.instruction_words + e.program_loads)
         * wide_sram_pj(32, config.program_words, t)
         + register_pj(cycles * CONTROL_BITS + e.steps * _COEFFICIENT_STAGES
-                      * config.rows * config.coefficient.bits
+                      * config.rows * config.code_bits
                       + vectors * _VECTOR_STAGES * config.cols * ACT_BITS, t),
     }
+
+
+def _transfers(events: Events, config: AcceleratorConfig, t: Technology) -> float:
+    """Return the energy of LOADs and spilled words between system memory and the buffers."""
+    word = ACT_BITS * config.cols
+    queue = wide_sram_pj(word, Reader.queue_words(config), t)
+    # A LOAD is written to the queue of the load engine, and copied where its places are counted.
+    return (register_pj(2 * events.load_commands * LOAD_INSTRUCTION.bits, t)
+            + register_pj(events.fetched_beats * config.host_bits, t)
+            + 2 * events.spilled_words * queue  # into the queue and out of it
+            + register_pj(events.spilled_beats * word, t))  # the word is shifted out by beats
 
 
 def _requantise(events: Events, config: AcceleratorConfig, t: Technology) -> float:

@@ -1,6 +1,7 @@
 """Which tensors stay in the activation buffer, and what the others cost in external memory.
 
-This is a rule of the model until the compiler itself decides it: a layer that the compiler runs in
+This is the rule for layers that are programs of their own; a network program with system memory
+says itself what it moves. A layer that the compiler runs in
 one part finds resident operands in place and leaves its output in place; a layer that is cut in
 parts takes every operand from external memory and puts its output there. A tensor that is needed
 later stays while all that the running layer holds leaves room for it; of several, the one whose
@@ -8,7 +9,8 @@ next use is furthest leaves first, and is written if external memory does not ho
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 __all__ = ["Operands", "Traffic", "resident_traffic"]
 
@@ -55,6 +57,10 @@ class Traffic:
     weights: int = 0
     reads: int = 0
     writes: int = 0
+
+    def __add__(self, other: Self) -> Self:
+        return replace(self, weights=self.weights + other.weights, reads=self.reads + other.reads,
+                       writes=self.writes + other.writes)
 
     @property
     def total(self) -> int:

@@ -4,7 +4,7 @@ The program is the image that the hardware runs; nothing else is looked at. The 
 is that of docs/execution.md; docs/energy.md names the signal that a test counts beside it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,19 +24,21 @@ from smartdeal.hw.isa import (
     SectionKind,
     group_channels,
     section_format,
-    step_format,
 )
 from smartdeal.hw.packing import WordFormat
 from smartdeal.sim.energy.events import Events
+from smartdeal.sim.energy.steps import StepMemory
 
-__all__ = ["ProgramEvents", "count_image", "output_words"]
+__all__ = ["LOAD_EVENTS", "ProgramEvents", "count_image", "instructions", "layer_events",
+           "move_events", "read_memories"]
 
-#: Bits of bytes 0…255 that are 1.
-_ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1).astype(np.uint8)
 _LAYOUTS = {int(Opcode.LAYER): INSTRUCTION, int(Opcode.MOVE): MOVE_INSTRUCTION}
-_LOADS = {SectionKind.PROGRAM: "program_loads", SectionKind.STEPS: "weight_loads",
-          SectionKind.CHANNELS: "channel_loads", SectionKind.BASIS: "basis_loads",
-          SectionKind.ACTIVATIONS: "activation_loads"}
+#: The event of a word written to each memory, by host or LOAD.
+LOAD_EVENTS = {
+    SectionKind.PROGRAM: "program_loads", SectionKind.STEPS: "weight_loads",
+    SectionKind.CHANNELS: "channel_loads", SectionKind.BASIS: "basis_loads",
+    SectionKind.ACTIVATIONS: "activation_loads",
+}
 
 
 @dataclass(frozen=True)
@@ -60,23 +62,6 @@ class ProgramEvents:
         return sum(self.instructions, Events())
 
 
-@dataclass(frozen=True)
-class _Steps:
-    """What the weight buffer holds, by step.
-
-    Parameters
-    ----------
-    announced : int64 array
-        Steps before the last of each unit, ascending.
-    valid, first_row : int64 arrays, (weight_steps,)
-        Valid coefficients in all rows, and in row 0.
-    """
-
-    announced: NDArray[np.int64]
-    valid: NDArray[np.int64]
-    first_row: NDArray[np.int64]
-
-
 def count_image(image: bytes, config: AcceleratorConfig) -> ProgramEvents:
     """Count the events of a program image, or of loading a data image.
 
@@ -87,78 +72,53 @@ def count_image(image: bytes, config: AcceleratorConfig) -> ProgramEvents:
     ValueError
         If the program would not reach END.
     """
-    words, steps, load = _read(image, config)
+    words, steps, load = read_memories(image, config)
     if not load.program_loads:
         return ProgramEvents(load, ())
-    return ProgramEvents(load, tuple(_instructions(words, _decode(steps, config), config)))
+    return ProgramEvents(load, tuple(_instructions(words, steps, config)))
 
 
-def output_words(image: bytes, config: AcceleratorConfig) -> list[tuple[int, int]]:
-    """Return first word and end of what each instruction writes; errors as for the counting.
-
-    A MOVE may write with any distances, so that its range is empty here.
-    """
-    words, _, _ = _read(image, config)
-    regions: list[tuple[int, int]] = []
-    for opcode, fields in _decoded(words):
-        if opcode != Opcode.LAYER:
-            regions.append((0, 0))
-            continue
-        size = 1 if LayerFlag(fields["flags"]) & LayerFlag.REDUCE else fields["tiles"]
-        first = fields["output_base"]
-        regions.append((first, first + (fields["channels"] - 1) * fields["output_stride"] + size))
-    return regions
+def instructions(image: bytes, config: AcceleratorConfig) -> list[tuple[Opcode, dict[str, int]]]:
+    """Return opcode and fields of each instruction before END; errors as for the counting."""
+    return list(_decoded(read_memories(image, config)[0]))
 
 
-def _read(
+def read_memories(
     image: bytes, config: AcceleratorConfig,
-) -> tuple[NDArray[np.uint32], list[tuple[int, bytes]], Events]:
-    """Return the instruction memory, the sections of steps, and the events of loading."""
-    loads = dict.fromkeys(_LOADS.values(), 0)
+) -> tuple[NDArray[np.uint32], StepMemory, Events]:
+    """Return the instruction memory, the weight buffer, and the events of loading an image.
+
+    Raises
+    ------
+    ImageError
+        If the accelerator would refuse the image.
+    """
+    loads = dict.fromkeys(LOAD_EVENTS.values(), 0)
     words = np.zeros(config.program_words, np.uint32)
-    steps: list[tuple[int, bytes]] = []
+    steps = StepMemory(config)
     for section in read_image(image, config).sections:
         unit = section_format(section.kind, config).unit_bytes(config.host_bits)
-        loads[_LOADS[section.kind]] += len(section.data) // unit
+        count = len(section.data) // unit
+        loads[LOAD_EVENTS[section.kind]] += count
+        at = slice(section.address, section.address + count)
         if section.kind == SectionKind.PROGRAM:
             units = np.frombuffer(section.data, "<u4").reshape(-1, config.host_bits // 32)
-            words[section.address:section.address + len(units)] = units[:, 0]
+            words[at] = units[:, 0]
         elif section.kind == SectionKind.STEPS:
-            steps.append((section.address, section.data))
+            steps.write(at, section.data)
     return words, steps, Events(**loads)
 
 
-def _decode(sections: list[tuple[int, bytes]], config: AcceleratorConfig) -> _Steps:
-    """Count coefficients and find the ends of units without unpacking all fields."""
-    layout = step_format(config)
-    unit = layout.unit_bytes(config.host_bits)
-    size = config.coefficient.bits
-    mask_bits = np.zeros(unit * 8, np.uint8)
-    mask_bits[:config.rows * size:size] = 1  # a coefficient's bit 0 is `valid`
-    mask = np.packbits(mask_bits, bitorder="little")
-    flag = layout.offset("next_last")
-    announced = np.zeros(config.weight_steps, np.bool_)
-    valid = np.zeros(config.weight_steps, np.int64)
-    first = np.zeros(config.weight_steps, np.int64)
-    for address, data in sections:
-        units = np.frombuffer(data, np.uint8).reshape(-1, unit)
-        at = slice(address, address + len(units))
-        used = -(-config.rows * size // 8)
-        valid[at] = _ONES[units[:, :used] & mask[:used]].sum(axis=1, dtype=np.int64)
-        first[at] = units[:, 0] & 1
-        announced[at] = units[:, flag // 8] >> flag % 8 & 1
-    return _Steps(np.flatnonzero(announced), valid, first)
-
-
 def _instructions(
-    words: NDArray[np.uint32], steps: _Steps, config: AcceleratorConfig,
+    words: NDArray[np.uint32], steps: StepMemory, config: AcceleratorConfig,
 ) -> list[Events]:
-    found = [_move(fields, config) if opcode == Opcode.MOVE else _layer(fields, steps, config)
+    found = [move_events(fields, config) if opcode == Opcode.MOVE
+             else layer_events(fields, steps, config)
              for opcode, fields in _decoded(words)]
     return [*found, Events(instruction_words=1)]  # END
 
 
-def _decoded(words: NDArray[np.uint32]) -> Iterator[tuple[int, dict[str, int]]]:
+def _decoded(words: NDArray[np.uint32]) -> Iterator[tuple[Opcode, dict[str, int]]]:
     """Yield opcode and fields of each instruction before END."""
     pointer = 0
     while pointer < len(words):
@@ -168,7 +128,7 @@ def _decoded(words: NDArray[np.uint32]) -> Iterator[tuple[int, dict[str, int]]]:
         layout = _LAYOUTS.get(opcode)
         if layout is None or pointer + INSTRUCTION_WORDS > len(words):
             break
-        yield opcode, _fields(words[pointer:pointer + INSTRUCTION_WORDS], layout)
+        yield Opcode(opcode), _fields(words[pointer:pointer + INSTRUCTION_WORDS], layout)
         pointer += INSTRUCTION_WORDS
     raise ValueError(f"Program must reach END, not stop at word {pointer}")
 
@@ -183,7 +143,8 @@ def _fields(words: NDArray[np.uint32], layout: WordFormat) -> dict[str, int]:
     return fields
 
 
-def _move(fields: dict[str, int], config: AcceleratorConfig) -> Events:
+def move_events(fields: Mapping[str, int], config: AcceleratorConfig) -> Events:
+    """Count the events of a MOVE instruction."""
     runs = fields["channels"] * fields["rows"]
     chunks = runs * -(-fields["columns"] // config.cols)
     reads = 2 * chunks if fields["flags"] & MoveFlag.DECIMATE else chunks
@@ -192,8 +153,20 @@ def _move(fields: dict[str, int], config: AcceleratorConfig) -> Events:
                   move_reads=0 if fields["flags"] & MoveFlag.FILL else reads)
 
 
-def _layer(fields: dict[str, int], steps: _Steps, config: AcceleratorConfig) -> Events:
+def layer_events(
+    fields: Mapping[str, int], steps: StepMemory, config: AcceleratorConfig,
+) -> Events:
+    """Count the events of a LAYER instruction.
+
+    Raises
+    ------
+    ValueError
+        If the weight buffer does not hold its units of work.
+    """
     flags = LayerFlag(fields["flags"])
+    if flags & (LayerFlag.BINARY | LayerFlag.PACK):
+        raise ValueError("Layers must have 8-bit activations for the energy model, which has no "
+                         "price for binary ones yet")
     slices, tiles, channels = fields["slices"], fields["tiles"], fields["channels"]
     groups = -(-channels // group_channels(flags, config))
     start = fields["steps_base"]
@@ -212,7 +185,7 @@ def _layer(fields: dict[str, int], steps: _Steps, config: AcceleratorConfig) -> 
 
 
 def _array(
-    steps: _Steps, taken: slice, lasts: NDArray[np.int64], flags: LayerFlag, tiles: int,
+    steps: StepMemory, taken: slice, lasts: NDArray[np.int64], flags: LayerFlag, tiles: int,
     config: AcceleratorConfig,
 ) -> Events:
     """Count what the PEs do in the steps of all groups, once per tile."""
@@ -239,6 +212,11 @@ def _read_out(
     complete = channels if reduce else channels * tiles * config.chunks
     partial = emitted - complete            # chunks that another one is added to
     kept = config.max_slices > 1 or config.reduce
+    # With system memory words are written whole, so that loads find cycles between them.
+    words = complete if reduce or not config.memory else complete // config.chunks
+    external = LayerFlag.EXTERNAL in flags
+    beats = section_format(SectionKind.ACTIVATIONS, config).unit_bytes(
+        config.host_bits) * 8 // config.host_bits
     return Events(
         result_reads=commands * lanes,
         residual_reads=channels * tiles if residual else 0,
@@ -253,4 +231,6 @@ def _read_out(
         sum_adds=partial * lanes + (complete * (lanes - 1) if reduce else 0),
         channel_reads=complete, requantise_multiplies=complete * lanes,
         residual_multiplies=complete * lanes if residual else 0,
-        stored_words=complete, stored_bytes=complete * (1 if reduce else lanes))
+        stored_words=0 if external else words,
+        stored_bytes=0 if external else complete * (1 if reduce else lanes),
+        spilled_words=words if external else 0, spilled_beats=words * beats if external else 0)

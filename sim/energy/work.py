@@ -1,4 +1,4 @@
-"""Compiles the layers of a network, each as a program of its own, for the cost model."""
+"""Compiles a network for the cost model: as one program, or each layer as one of its own."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from smartdeal.compiler import compile_layer
+from smartdeal.compiler import CompileError, NetworkProgram, compile_layer, compile_network
 from smartdeal.golden.decompose import form_used
 from smartdeal.golden.formats import BASIS_SIZE
 from smartdeal.golden.graph import Network, float_graph
@@ -14,11 +14,12 @@ from smartdeal.golden.layers import IntegerNetwork
 from smartdeal.golden.networks import ResNet
 from smartdeal.golden.options import FormOptions
 from smartdeal.golden.quantise import Form, quantise_network, spared
-from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.config import AcceleratorConfig, ConfigError
 from smartdeal.sim.energy.model import CompiledLayer
 from smartdeal.sim.workload import default_images, load_model
 
-__all__ = ["MIXED", "compile_integer", "compile_network_layers", "mixed_forms"]
+__all__ = ["MIXED", "compile_integer", "compile_network_layers", "compile_network_program",
+           "mixed_forms"]
 
 #: The name of :func:`mixed_forms` where a form is asked for.
 MIXED = "mixed"
@@ -50,6 +51,60 @@ def compile_network_layers(
     NetworkError, FormError, CompileError
         If network, checkpoint, form or accelerator do not fit each other.
     """
+    integer, forms, source = _quantised(network, config, form, zero_fraction, weights, seed,
+                                        progress)
+    return compile_integer(integer, config, forms, progress=progress), source
+
+
+def compile_network_program(
+    network: str, config: AcceleratorConfig, *, may_use_memory: bool = False,
+    form: str = "smartdeal", zero_fraction: float = 0.0, weights: Path | None = None,
+    seed: int = 0, progress: Progress | None = None,
+) -> NetworkProgram:
+    """Bring a built-in network into a weight form and compile it as one program.
+
+    Parameters
+    ----------
+    may_use_memory : bool
+        Whether a network that does not fit on chip gets an accelerator with the feature
+        ``memory``; the program's configuration tells.
+    network, form, zero_fraction, weights, seed
+        As for :func:`compile_network_layers`.
+
+    Raises
+    ------
+    NetworkError, FormError, CompileError
+        If network, checkpoint, form or accelerator do not fit each other.
+    """
+    integer, forms, source = _quantised(network, config, form, zero_fraction, weights, seed,
+                                        progress)
+    tell = progress or (lambda stage, done: None)
+    tell("compile", 0.0)
+    used = {node.layer.name: form_used(
+        forms if isinstance(forms, str) else forms.get(node.layer.name, ""),
+        node.layer.weights.shape) for node in integer.nodes if node.layer.weights is not None}
+    about = {"source": source, "form": used}
+    try:
+        program = compile_network(integer, config, about=about)
+    except CompileError:
+        if config.memory or not may_use_memory:
+            raise
+        try:
+            external = config.replace(memory=True)
+        except ConfigError:  # this accelerator cannot have it
+            external = None
+        if external is None:
+            raise
+        program = compile_network(integer, external, about=about)
+    tell("compile", 1.0)
+    return program
+
+
+def _quantised(
+    network: str, config: AcceleratorConfig, form: str, zero_fraction: float,
+    weights: Path | None, seed: int, progress: Progress | None,
+) -> tuple[IntegerNetwork, Form, str]:
+    """Return a built-in network in a weight form, the forms, and where the weights come from."""
     tell = progress or (lambda stage, done: None)
     model, source = load_model(network, weights, seed)
     forms = mixed_forms(model) if form == MIXED else form
@@ -67,7 +122,7 @@ def compile_network_layers(
     tell("quantise", 1.0)
     if zero_fraction:
         source += f", {zero_fraction:.0%} of the vectors zeroed"
-    return compile_integer(integer, config, forms, progress=tell), source
+    return integer, forms, source
 
 
 def mixed_forms(model: Network) -> dict[str, str]:

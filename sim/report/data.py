@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib import metadata
 from typing import Any
 
@@ -20,8 +21,8 @@ WHERE_CYCLES: dict[str, str] = {
     "residual": "a residual operand is fetched instead of a step",
     "move": "tensors are laid out anew, or padding is filled",
     "fill and drain": "fetching instructions, filling and emptying pipelines",
-    "load": "programs and activations come in through the host's stream",
-    "store": "activations go out through the host's stream",
+    "load": "programs and activations come in: the host's stream, or waiting for LOADs",
+    "store": "activations go out: the host's stream, or waiting for EXTERNAL layers' words",
 }
 _FLOAT_BYTES = 4
 
@@ -43,6 +44,7 @@ def report_data(cost: NetworkCost, technology: Technology, form: str) -> dict[st
     return {
         "version": metadata.version("smartdeal"), "network": cost.name, "source": cost.source,
         "form": form, "configuration": config.as_dict(), "on_chip": cost.on_chip,
+        "mode": _mode(cost),
         "technology": {
             "name": technology.name, "title": technology.title,
             "constants": {name: {
@@ -67,11 +69,22 @@ def report_data(cost: NetworkCost, technology: Technology, form: str) -> dict[st
         "storage": _storage(cost),
         "events": {name: {"count": count, "what": EVENT_MEANINGS[name]}
                    for name, count in cost.events.as_dict().items()},
-        "memory": [{"layer": region.layer, "first": region.first, "end": region.end}
-                   for region in cost.regions],
+        "memory": [asdict(region) for region in cost.regions],
+        "memories": [asdict(memory) for memory in cost.memories],
+        "system_memory": [asdict(found) for found in cost.system],
+        "memory_timing": None if cost.timing is None else asdict(cost.timing),
         "meanings": {"components": COMPONENTS, "cycles": WHERE_CYCLES},
         "layers": [_layer(layer, cost, technology) for layer in cost.layers],
     }
+
+
+def _mode(cost: NetworkCost) -> str:
+    """Return who moves tensors, in a few words."""
+    if cost.timing is not None:
+        return (f"one program with system memory of {cost.timing.bytes_per_cycle} bytes per cycle "
+                f"and {cost.timing.latency_cycles} cycles latency")
+    return ("one program, all tensors on chip" if cost.on_chip
+            else "each layer a program of its own, the host loads and stores")
 
 
 def _layer(layer: LayerCost, cost: NetworkCost, technology: Technology) -> dict[str, Any]:

@@ -16,6 +16,11 @@ __all__ = ["render"]
 _COLOURS = tuple(f"c{index}" for index in range(10))
 
 
+_REGIONS = {"input": "c1", "loaded": "c1", "laid out": "c2", "residual": "c5", "output": "c0"}
+_SYSTEM = {"instructions": "c8", "steps": "c0", "requantisation": "c2", "basis": "c5",
+           "padding": "c9", "image": "c1", "tensor": "c3"}
+
+
 def render(data: Mapping[str, Any]) -> str:
     """Return the page for what :func:`smartdeal.sim.report.data.report_data` gives."""
     environment = Environment(loader=PackageLoader("smartdeal.sim.report", "."), autoescape=True,
@@ -30,8 +35,8 @@ def render(data: Mapping[str, Any]) -> str:
         cycles=_chart(data, "cycles", data["meanings"]["cycles"], numbers.cycles),
         energy=_chart(data, "energy_pj", data["meanings"]["components"], numbers.energy),
         bytes=_chart(data, "dram_bytes", {}, numbers.data_size), roofline=roofline(data),
-        memory=_memory(data), storage=_storage(data), tornado=tornado, centre=centre,
-        layers=_layers(data)) + "\n"
+        memory=_memory(data), system=_system(data), storage=_storage(data), tornado=tornado,
+        centre=centre, layers=_layers(data)) + "\n"
 
 
 def _tiles(data: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -76,29 +81,55 @@ def _chart(
 
 
 def _memory(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how full each layer makes the activation buffer, or where it writes in it."""
+    """Return what each layer uses of the activation buffer."""
     config = data["configuration"]
-    capacity = config["activation_words"] * config["cols"]
-    written = data["memory"]
-    if written:
-        used = max(region["end"] for region in written)
-        rows = [{"name": region["layer"], "text": f"{region['first']:,}–{region['end']:,}",
-                 "segments": [
-                     {"name": "before", "colour": "paper", "text": "",
-                      "percent": 100 * region["first"] / used},
-                     {"name": "output", "colour": "c0", "text": numbers.data_size(
-                         (region["end"] - region["first"]) * config["cols"]),
-                      "percent": 100 * (region["end"] - region["first"]) / used}]}
-                for region in written]
-        return {"title": "Memory map", "rows": rows, "text":
-                f"Words of the activation buffer that each layer writes, of {used:,} "
-                f"in use; the buffer has {config['activation_words']:,}."}
-    rows = [{"name": layer["name"], "text": numbers.data_size(layer["activation_bytes"]),
-             "segments": _segments({"in use": layer["activation_bytes"]}, capacity,
-                                   numbers.data_size)} for layer in data["layers"]]
-    return {"title": "Activation buffer", "rows": rows, "text":
-            f"Bytes that the largest part of each layer holds, of {numbers.data_size(capacity)}: "
-            "input window, residual operand and output."}
+    depth = config["activation_words"]
+    colours = {kind: colour for kind, colour in _REGIONS.items()
+               if any(region["kind"] == kind for region in data["memory"])}
+    rows: dict[str, list[Mapping[str, Any]]] = {}
+    for region in data["memory"]:
+        rows.setdefault(region["layer"], []).append(region)
+    return {
+        "text": f"Words of the activation buffer, {config['cols']} bytes each, that each layer "
+                f"uses; gaps between channels count. The buffer has {depth:,} words, "
+                f"{numbers.data_size(depth * config['cols'])}.",
+        "legend": [{"name": kind, "colour": colour, "means": kind, "text": ""}
+                   for kind, colour in colours.items()],
+        "rows": [{
+            "name": name,
+            "text": numbers.data_size(sum(one["end"] - one["first"] for one in regions)
+                                      * config["cols"]),
+            "places": [{"left": 100 * one["first"] / depth, "colour": _REGIONS[one["kind"]],
+                        "width": 100 * (one["end"] - one["first"]) / depth,
+                        "text": f"{one['kind']}: words {one['first']:,}–{one['end'] - 1:,}"}
+                       for one in regions]} for name, regions in rows.items()],
+        "memories": [{
+            "name": memory["name"], "word": f"{memory['word_bits']:,}",
+            "used": f"{memory['used']:,}", "depth": f"{memory['depth']:,}",
+            "size": numbers.data_size(memory["depth"] * memory["word_bits"] / 8),
+            "share": numbers.percent(memory["used"] / memory["depth"]),
+        } for memory in data["memories"]],
+    }
+
+
+def _system(data: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the program's region of system memory: one bar by address, and sizes by kind."""
+    ranges = data["system_memory"]
+    if not ranges:
+        return None
+    end = max(one["end"] for one in ranges)
+    sizes: dict[str, int] = {}
+    for one in ranges:
+        sizes[one["kind"]] = sizes.get(one["kind"], 0) + one["end"] - one["first"]
+    return {
+        "end": numbers.data_size(end),
+        "places": [{"left": 100 * one["first"] / end, "colour": _SYSTEM[one["kind"]],
+                    "width": 100 * (one["end"] - one["first"]) / end,
+                    "text": f"{one['name'] or one['kind']}: bytes {one['first']:,}–"
+                            f"{one['end'] - 1:,}"} for one in ranges],
+        "legend": [{"name": kind, "colour": _SYSTEM[kind], "means": kind,
+                    "text": numbers.data_size(size)} for kind, size in sizes.items()],
+    }
 
 
 def _storage(data: Mapping[str, Any]) -> list[dict[str, str]]:

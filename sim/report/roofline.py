@@ -36,6 +36,8 @@ def roofline(data: Mapping[str, Any]) -> Markup:
     config = data["configuration"]
     peak = config["rows"] * config["cols"]
     bandwidth = config["host_bits"] / 8
+    if data["memory_timing"]:
+        bandwidth = min(bandwidth, data["memory_timing"]["bytes_per_cycle"])
     points = []
     for layer in data["layers"]:
         moved = sum(layer["dram_bytes"].values())

@@ -8,11 +8,19 @@ import pytest
 from smartdeal.boards import flow
 from smartdeal.boards.build import build_board
 from smartdeal.boards.catalogue import board
+from smartdeal.boards.effective import Effective, measure_effective
 from smartdeal.boards.errors import BuildStepError, FitError, TimingError
 from smartdeal.boards.flow import Routed
 from smartdeal.boards.report import report_html
 from smartdeal.boards.technology import Resources
+from smartdeal.compiler import compile_network
+from smartdeal.golden.checkpoints import load_trained
+from smartdeal.golden.networks import build_network
+from smartdeal.golden.options import FormOptions
+from smartdeal.golden.quantise import quantise_network
 from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.sim.network_latency import predict_network
+from smartdeal.sim.workload import default_images
 
 SMALL = AcceleratorConfig(
     rows=2, cols=2, acc_bits=18, sum_bits=32, max_slices=1, activation_words=256,
@@ -96,7 +104,31 @@ def test_report(tmp_path, shortcuts, monkeypatch):
     assert saved["clock_median_mhz"] == 25.5
     assert saved["resources"]["lut"] == 5_000
     assert dict(report.rows())["peak"] == "0.20 GOPS"
+    refusal = "layer 'layer1.0.conv1': with acc_bits = 18 the reduction takes 8 slices, the " \
+        "accelerator has max_slices = 1; set acc_bits = 21"
+    assert dict(report.rows())["ResNet-8 does not run on it"] == refusal
+    assert saved["effective"] == {"refusal": refusal}
     page = report_html(report)
     assert "5,000 of 24,288" in page
     assert "core.accelerator.issue → core.accelerator" in page
     assert AcceleratorConfig.from_toml(tmp_path / "config.toml") == SMALL
+
+
+def test_effective_is_what_the_models_say():
+    """15 × 32: cycles of the compiled network, twice its multiply-accumulates in that time."""
+    config = AcceleratorConfig(rows=15, cols=32)
+    found = measure_effective(config, 50)
+    assert isinstance(found, Effective)
+    network = build_network("resnet8")
+    load_trained(network)
+    program = compile_network(quantise_network(
+        network, default_images(network, 0), "deepshift", FormOptions(group=5), config.sum_bits),
+        config)
+    cycles = predict_network(program).cycles.total
+    assert found.cycles == cycles
+    assert found.macs == sum(layer.macs for layer in program.layers)
+    assert found.gops == pytest.approx(2 * found.macs * 50e6 / cycles / 1e9)
+    twice = measure_effective(config, 100)
+    assert isinstance(twice, Effective)
+    assert (twice.gops, twice.watts) == pytest.approx((2 * found.gops, 2 * found.watts))
+    assert 0 < found.gops < 2 * 15 * 32 * 0.05

@@ -164,6 +164,19 @@ def test_generate_for_axi(run: Any, tmp_path: Path) -> None:
     assert compiled.returncode == 0, compiled.stderr
 
 
+def test_documented_driver(run: Any, tmp_path: Path) -> None:
+    """The driver in docs/integration.md compiles with the header."""
+    page = (Path(__file__).parents[2] / "docs" / "integration.md").read_text()
+    driver, = re.findall(r"^```c\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    assert run("generate", *SMALL, "--interface", "axi", "-o", str(tmp_path)).code == 0
+    use = "uint32_t use(volatile uint32_t *r) { return run(r, 0, 0, 0, 0); }\n"
+    (tmp_path / "driver.c").write_text(driver + use)
+    compiled = subprocess.run(["cc", "-fsyntax-only", "-Wall", "-Wextra", "-Werror",
+                               str(tmp_path / "driver.c")], capture_output=True, text=True,
+                              check=False)
+    assert compiled.returncode == 0, compiled.stderr
+
+
 @pytest.mark.parametrize(("arguments", "lanes"), [
     (("--rows", "6", "--cols", "8"), "1 read-out lane"),
     (("--rows", "6", "--cols", "8", "--drain-lanes", "8"), "8 read-out lanes"),

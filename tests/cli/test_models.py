@@ -20,8 +20,6 @@ from smartdeal.compiler.models import fingerprint
 from smartdeal.golden.store import load_network
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:PIL")
-torch.set_num_threads(1)
-
 ARRAY = ("--rows", "6", "--cols", "8")
 SIZE = (3, 8, 6)
 
@@ -288,8 +286,10 @@ def bad(folder: Path, tmp_path: Path) -> Path:
      "(--layer-form goes with either)"),
     ("tiny.onnx", "pixels.npy", ("--candidates", "int8"), "--candidates needs --budget"),
     ("tiny.onnx", "pixels.npy", ("--curve", "x.svg"), "--curve needs --budget"),
-    ("tiny.onnx", "pixels.npy", ("--curve", "x.pdf", "--budget", "cycles=9"),
-     "curve must be a file .svg or .png, not 'x.pdf'"),
+    ("tiny.onnx", "pixels.npy", ("--curve", "x.gif", "--budget", "cycles=9"),
+     "picture must be a file .svg, .png, .pdf, not 'x.gif'"),
+    ("tiny.onnx", "pixels.npy", ("--timeline", "x.gif"),
+     "picture must be a file .svg, .png, .pdf, not 'x.gif'"),
     ("tiny.onnx", "pixels.npy", ("--mean", "0", "--budget", "cycles=9", "--candidates", "int7"),
      "weight form must be one of smartdeal, deepshift, shift2, shift3, int8, not 'int7'"),
     ("tiny.onnx", "pixels.npy", ("--percentile", "40"),

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smartdeal.compiler import NetworkProgram
+from smartdeal.boards import host
+from smartdeal.compiler import NetworkProgram, container
 from smartdeal.golden.fashion import CLASSES, sample_images
 from smartdeal.golden.networks import NETWORKS
 from smartdeal.golden.pictures import PREPROCESSING
 from smartdeal.hw.timing import END_CYCLES
 from smartdeal.sim import simulate_network as simulation
 from smartdeal.sim.errors import SimulationError
+from smartdeal.sim.picture import SUFFIXES
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:PIL")
 
@@ -59,6 +61,12 @@ def test_compile(run: Any, tmp_path: Path) -> None:
     fc = values["layers"][-1]
     assert fc["weight_error"] < 0.01 < values["layers"][1]["weight_error"]
     assert fc["bytes_before"] == 4 * 640
+
+
+def test_pictures_that_can_be_drawn(run: Any) -> None:
+    """The help names every kind that is accepted."""
+    kinds = "FILE." + "|".join(suffix.removeprefix(".") for suffix in SUFFIXES)
+    assert run("compile", "--help").out.count(kinds) == 2
 
 
 def test_every_network_has_preprocessing() -> None:
@@ -109,6 +117,9 @@ def test_run_in_rtl(run: Any, folder: Path) -> None:
     ({"segment": {"failure": "did not finish: watchdog expired"}},
      "FAILED: image 0: segment 0 did not finish: watchdog expired"),
     ({"segment": {"overhead": 1}}, "FAILED: image 0, segment 0 counted Cycles("),
+    ({"bytes_loaded": 4096, "traffic_as_predicted": False},
+     "FAILED: image 0 loaded 4,096 bytes of system memory and stored 0, which is not what was "
+     "predicted"),
 ])
 def test_difference_exits_with_one(
     run: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], verdict: str,
@@ -118,7 +129,8 @@ def test_difference_exits_with_one(
     def wrong(*arguments: Any, **options: Any) -> list[simulation.NetworkReport]:
         report, = honest(*arguments, **options)
         segment = replace(report.segments[0], measured=report.segments[0].predicted,
-                          **change.get("segment", {"overhead": 0}))
+                          **{"overhead": report.segments[0].predicted.overhead,
+                             **change.get("segment", {})})
         rest = {name: value for name, value in change.items() if name != "segment"}
         return [replace(report, segments=(segment,), **rest)]
 
@@ -126,6 +138,28 @@ def test_difference_exits_with_one(
     outcome = run("run", str(folder / "net.sdp"), str(folder / "pictures" / "0.png"))
     assert outcome.code == 1
     assert outcome.out.splitlines()[-1].startswith(verdict)
+
+
+def test_boards_without_system_memory(
+    run: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither the port nor a simulator is opened for what no board can run."""
+    def opened(*arguments: object) -> None:
+        raise AssertionError("the port was opened")
+
+    monkeypatch.setattr(host, "open_port", opened)
+    assert run("compile", "resnet8", "--memory", "--form", "deepshift", "-o",
+               str(tmp_path / "memory.sdp")).code == 0
+    size = NetworkProgram.load(tmp_path / "memory.sdp").memory_bytes
+    image = str(folder / "pictures" / "0.png")
+    outcome = run("run", str(tmp_path / "memory.sdp"), image, "--port", "sim:ulx3s_85f")
+    assert (outcome.code, outcome.err) == (
+        2, f"error: the program of resnet8 needs {size:,} bytes of system memory, which no board "
+           "has; compile it without --memory\n")
+    outcome = run("run", str(folder / "net.sdp"), image, "--port", "sim:ulx3s_85f", "--compare")
+    assert (outcome.code, outcome.err) == (
+        2, "error: --port and --compare exclude each other; leave out --port to compare the "
+           "interpreter's classes\n")
 
 
 def test_broken_port_exits_with_one(
@@ -179,11 +213,52 @@ def test_bad_calibration(run: Any, tmp_path: Path) -> None:
     (("resnet8", "-o", "x.sdp", "--no-move"),
      "layer 'conv1': it needs the feature move, which the configuration leaves out; set move = "
      "true"),
+    (("resnet8", "-o", "x.sdp", "--activation-words", "100"),
+     "layer 'conv1': its input and output alone take 13328 bytes on chip, the accelerator has "
+     "activation_words = 100 of 16 bytes; set activation_words = 833 or more, or memory = true"),
 ])
 def test_bad_arguments(run: Any, arguments: tuple[str, ...], message: str) -> None:
     outcome = run("compile", *arguments)
     assert (outcome.code, outcome.err) == (2, f"error: {message}\n")
     assert not Path("x.sdp").exists()
+
+
+def test_target_is_checked_before_the_run(run: Any, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    target = tmp_path / "file" / "t.json"
+    for options in ((), ("--port", "sim:no-such")):
+        outcome = run("run", str(folder / "net.sdp"), str(folder / "pictures" / "0.png"), "--json",
+                      str(target), *options)
+        assert (outcome.code, outcome.out, outcome.err) == (
+            2, "", f"error: {target}: Not a directory\n")
+
+
+@pytest.mark.parametrize(("arguments", "first", "second", "file"), [
+    (("compile", "resnet8", "-o", "x.sdp", "--json", "./x.sdp"), "--json", "--output", "./x.sdp"),
+    (("compile", "resnet8", "-o", "x.sdp", "--json", "x.integer.npz"), "--json",
+     "the integer network", "x.integer.npz"),
+    (("compile", "resnet8", "-o", "x.sdp", "--timeline", "t.svg", "--curve", "t.svg", "--budget",
+      "loss=1"), "--timeline", "--curve", "t.svg"),
+    (("compile", "my.onnx", "-o", "my.onnx"), "--output", "MODEL", "my.onnx"),
+    (("compile", "resnet8", "-o", "x.sdp", "--calibration", "x.npz", "--json", "x.npz"), "--json",
+     "--calibration", "x.npz"),
+    (("run", "net.sdp", "a.png", "--json", "net.sdp"), "--json", "the program", "net.sdp"),
+    (("run", "net.sdp", "a.png", "--json", "a.png"), "--json", "IMAGE a.png", "a.png"),
+    (("accuracy", "net.sdp", "--data", "x.npz", "--json", "net.sdp"), "--json", "the program",
+     "net.sdp"),
+    (("accuracy", "net.sdp", "--data", "x.npz", "--json", "net.integer.npz"), "--json",
+     "the integer network", "net.integer.npz"),
+])
+def test_no_file_is_written_over(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...],
+    first: str, second: str, file: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = run(*arguments)
+    assert (outcome.code, outcome.err) == (
+        2, f"error: {first} and {second} must be different files, not both {Path(file)}; give "
+           f"{first} another name\n")
+    assert not list(tmp_path.iterdir())
 
 
 def test_disasm(run: Any, folder: Path) -> None:
@@ -196,6 +271,21 @@ def test_disasm(run: Any, folder: Path) -> None:
     outcome = run("disasm", str(folder / "net.sdp"), "--part", "1")
     assert outcome.err == (f"error: Invalid value for --part: {folder / 'net.sdp'} has 1 segment, "
                            "numbered from 0\n")
+
+
+def test_program_of_another_version(run: Any, folder: Path, tmp_path: Path) -> None:
+    """The fingerprint is that of a configuration with fewer parameters: the file is named."""
+    manifest, images = container.unpack((folder / "net.sdp").read_bytes())
+    manifest["config"]["weight_steps"] += 1
+    old = tmp_path / "old.sdp"
+    old.write_bytes(container.pack(manifest, images))
+    for arguments in (("run", str(old), str(folder / "pixels.npy")), ("disasm", str(old))):
+        outcome = run(*arguments)
+        assert (outcome.code, outcome.out) == (2, "")
+        assert outcome.err.startswith(
+            f"error: {old}: segment 0 is for another accelerator than the file's configuration, or "
+            "from another version of smartdeal: configuration fingerprint must be 0x")
+        assert outcome.err.endswith("; compile it again\n")
 
 
 def test_layer_is_not_a_network(run: Any, folder: Path, tmp_path: Path) -> None:

@@ -34,11 +34,29 @@ def test_report_of_a_program(run: Any, tmp_path: Path) -> None:
     data = json.loads(values.read_text())
     assert data["on_chip"]
     assert data["configuration"]["rows"] == 6
-    assert len(data["memory"]) == len(data["layers"])
+    assert {one["layer"] for one in data["memory"] if one["kind"] == "output"} == {
+        layer["name"] for layer in data["layers"]}
     outcome = run("report", str(program), "--rows", "9")
     assert outcome.code == 2
     assert outcome.err == ("error: a program file has its own form and configuration; leave out "
                            "--rows\n")
+
+
+def test_report_with_system_memory(run: Any, tmp_path: Path) -> None:
+    """A network that does not fit on chip gets system memory, unless that is refused."""
+    values = tmp_path / "r.json"
+    small = ("resnet8", "--rows", "6", "--cols", "10", "--activation-words", "2000")
+    assert run("report", *small, "--memory-bandwidth", "4", "--json", str(values)).code == 0
+    data = json.loads(values.read_text())
+    assert data["memory_timing"] == {"latency_cycles": 60, "bytes_per_cycle": 4}
+    assert data["configuration"]["memory"]
+    assert data["events"]["spilled_words"]["count"] > 0
+    outcome = run("report", *small, "--no-memory")
+    assert outcome.code == 2
+    assert "activation buffer" in outcome.err
+    outcome = run("report", "resnet8", "--by-layer", "--memory")
+    assert outcome.err == ("error: with --by-layer the host loads and stores; leave --memory "
+                           "out\n")
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
@@ -49,8 +67,10 @@ def test_report_of_a_program(run: Any, tmp_path: Path) -> None:
      "cannot read technology table no.toml: No such file or directory"),
     (("none.sdp",), "none.sdp"),
     (("resnet8", "--form", "float"), "weight form must be one of "),
-    (("resnet18", "--rows", "2", "--cols", "2", "--weight-steps", "16", "--form", "deepshift"),
-     "layer 'conv1': one group of 2 output channels takes "),
+    (("resnet8", "--cols", "10", "--weight-steps", "16", "--activation-words", "2000"),
+     "weight_steps = 16"),
+    (("resnet18", "--rows", "2", "--cols", "2", "--form", "deepshift"),  # memory needs more columns
+     "activation_words = 262144; set activation_words = 824544"),
 ])
 def test_refused(run: Any, arguments: tuple[str, ...], message: str) -> None:
     outcome = run("report", *arguments)

@@ -26,8 +26,6 @@ from smartdeal.golden.integer import run_network
 from smartdeal.golden.networks import NetworkError, build_network
 from smartdeal.golden.quantise import quantise_network
 
-torch.set_num_threads(1)
-
 SHAPE = (3, 17, 17)
 
 

@@ -21,8 +21,6 @@ from smartdeal.golden.checkpoints import noise_images, seeded_weights
 from smartdeal.golden.graph import FloatGraph, float_graph
 from smartdeal.golden.networks import NetworkError, build_network
 
-torch.set_num_threads(1)
-
 RNG = np.random.default_rng(0)
 Array = NDArray[np.generic]
 Constants = dict[str, Array]

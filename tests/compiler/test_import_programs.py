@@ -13,8 +13,6 @@ from smartdeal.golden.interpreter import Interpreter
 from smartdeal.golden.quantise import quantise_network
 from smartdeal.hw.config import AcceleratorConfig
 
-torch.set_num_threads(1)
-
 CONFIG = AcceleratorConfig(rows=12, cols=8)
 
 

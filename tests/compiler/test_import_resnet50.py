@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
 
 from smartdeal.compiler import compile_network, import_model, quantise_network
 from smartdeal.golden.batch import BatchNetwork
@@ -15,8 +14,6 @@ from smartdeal.golden.store import load_network, save_network
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.sim.network_latency import predict_network
 from smartdeal.sim.simulate import LayerWork, simulate_layers
-
-torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

@@ -284,6 +284,7 @@ def configurations() -> list[AcceleratorConfig]:
                           residual=False, reduce=False, move=False),
         AcceleratorConfig(rows=2, cols=2, host_bits=32, program_words=37),
         AcceleratorConfig(rows=3, cols=7, host_bits=128, weight_steps=16, activation_words=16),
+        AcceleratorConfig(rows=4, cols=5, host_bits=64, weight_steps=64, entropy=True),
     ]
 
 

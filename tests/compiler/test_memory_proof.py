@@ -27,6 +27,7 @@ from smartdeal.hw.isa import (
     LayerFlag,
     Opcode,
     SectionKind,
+    section_format,
 )
 from smartdeal.hw.packing import WordFormat
 from smartdeal.sim.late import LateInterpreter
@@ -66,7 +67,9 @@ class Compiled:
         return False
 
 
-def compiled(seed: int, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Compiled:
+def compiled(
+    seed: int, monkeypatch: pytest.MonkeyPatch, cols: int = 8, **changes: Any,
+) -> Compiled:
     """Draw networks until one takes strips and spilled tensors, and one page."""
     found: list[tuple[Sequence[Stage], list[Claim | None]]] = []
 
@@ -79,7 +82,7 @@ def compiled(seed: int, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Comp
     monkeypatch.setattr(build, "prove_external", keep)
     rng = np.random.default_rng(seed)
     config = AcceleratorConfig(
-        rows=6, cols=8, activation_words=90, weight_steps=150, channel_entries=16,
+        rows=6, cols=cols, activation_words=90, weight_steps=150, channel_entries=16,
         basis_entries=100, program_words=4096, host_bits=32, max_slices=64, memory=True, **changes)
     while True:
         network = draw_network(rng, config, 3)
@@ -194,3 +197,61 @@ def test_what_passes_is_right(seed: int, monkeypatch: pytest.MonkeyPatch) -> Non
         except ProgramError as error:
             raise AssertionError(f"{what}: {error}") from error
     assert passed < total / 2, (passed, total)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_passes_with_other_constants_is_right(
+    seed: int, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same for single bits of steps, tables and padding in system memory."""
+    case = compiled(seed, monkeypatch)
+    rng = np.random.default_rng(seed)
+    image = rng.integers(-128, 128, case.network.nodes[0].layer.input_shape).astype(np.int8)
+    refused = 0
+    for place in rng.integers(0, 8 * len(case.program.memory), 80).tolist():
+        memory = bytearray(case.program.memory)
+        memory[place // 8] ^= 1 << place % 8
+        changed = replace(case.program, memory=bytes(memory))
+        try:
+            prove_external(changed, case.stages, case.claims)
+        except CompileError:
+            refused += 1
+            continue
+        try:
+            assert right(case, changed, image), f"bit {place}"
+        except ProgramError as error:
+            raise AssertionError(f"bit {place}: {error}") from error
+    assert refused > 8
+
+
+@pytest.mark.parametrize("field", ["word", "lane"])
+def test_addresses_of_all_steps_are_looked_at(
+    field: str, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whether a step has coefficients or not, its vector is read; a lane is one of a word."""
+    case = compiled(1, monkeypatch, cols=6)
+    config = case.program.config
+    layout = section_format(SectionKind.STEPS, config)
+    unit = layout.unit_bytes(config.host_bits)
+    places = {fields["offset"]: fields["count"] for fields in decoded(case.words)
+              if fields.get("kind") == SectionKind.STEPS}
+    empty = 0
+    for offset, count in places.items():
+        data = case.program.memory[offset:offset + count * unit]
+        steps = layout.unpack(data, config.host_bits)
+        for number in range(count):
+            empty += not np.any(config.coefficient.decode(steps["coefficients"][number]))
+            changed = {name: values.copy() for name, values in steps.items()}
+            if field == "word":
+                changed["word"][number] = config.activation_words - 1
+            else:  # the same byte, counted from the word before, if the fields hold that
+                changed["word"][number] -= 1
+                changed["lane"][number] += config.cols
+                if changed["word"][number] < 0 or changed["lane"][number] > 7:
+                    continue
+            memory = bytearray(case.program.memory)
+            memory[offset:offset + len(data)] = layout.pack(config.host_bits, **changed)
+            with pytest.raises(CompileError, match="mistake of the compiler"):
+                prove_external(replace(case.program, memory=bytes(memory)), case.stages,
+                               case.claims)
+    assert empty > 0

@@ -51,28 +51,32 @@ def test_statistics() -> None:
 FORMAT_ERRORS: list[tuple[Any, str]] = [
     (lambda d: b"GIF8" + d[4:], r"not a program file: it must start with b'SDPF', not b'GIF8'"),
     (lambda d: b"", r"not a program file: it must start with b'SDPF', not b''"),
-    (lambda d: d[:10], r"cut short: the header has 16 bytes, the file 10; compile the layer again"),
-    (lambda d: d[:4] + b"\3" + d[5:],
-     r"program file version must be 2, not 3; compile the layer again"),
+    (lambda d: d[:10], r"cut short: the header has 16 bytes, the file 10; compile it again"),
+    (lambda d: d[:4] + b"\4" + d[5:],
+     r"program file version must be 3, not 4; compile it again"),
     (lambda d: d[:-1], r"damaged or cut short: checksum must be 0x[0-9a-f]{8}, not "
-                       r"0x[0-9a-f]{8}; compile the layer again"),
+                       r"0x[0-9a-f]{8}; compile it again"),
     (lambda d: d[:99] + bytes([d[99] ^ 1]) + d[100:],
      r"damaged or cut short: checksum must be 0x[0-9a-f]{8}, not 0x[0-9a-f]{8}; "
-     r"compile the layer again"),
+     r"compile it again"),
     (lambda d: with_manifest(d, lambda m: m.pop("config")),
-     r"manifest lacks 'config'; compile the layer again"),
+     r"manifest lacks 'config'; compile it again"),
     (lambda d: with_manifest(d, lambda m: m["config"].update(rows=1)),
      r"manifest is wrong: rows \(PE rows\) must be an integer from 2 to 128, not 1; "
-     r"compile the layer again"),
+     r"compile it again"),
+    (lambda d: with_manifest(d, lambda m: m["config"].update(weight_steps=1000)),
+     r"part 0 is for another accelerator than the file's configuration, or from another version of "
+     r"smartdeal: configuration fingerprint must be 0x[0-9a-f]+, not 0x[0-9a-f]+; "
+     r"compile it again"),
     (lambda d: with_manifest(d, lambda m: m["parts"].pop()),
-     r"manifest is wrong: \d+ parts have \d+ images; compile the layer again"),
+     r"manifest is wrong: \d+ parts have \d+ images; compile it again"),
     (lambda d: with_manifest(d, lambda m: m.update(images=[1])),
-     r"manifest is wrong: images have \[1\] bytes in \d+; compile the layer again"),
+     r"manifest is wrong: images have \[1\] bytes in \d+; compile it again"),
     (lambda d: with_manifest(d, lambda m: m["parts"][0].pop("skip")),
      r"part 0 is wrong: .* missing 1 required keyword-only argument: 'skip'; "
-     r"compile the layer again"),
+     r"compile it again"),
     (lambda d: with_manifest(d, lambda m: m["parts"][0].pop("layout")),
-     r"part 0 lacks 'layout'; compile the layer again"),
+     r"part 0 lacks 'layout'; compile it again"),
 ]
 
 

@@ -118,6 +118,11 @@ REFUSALS: list[tuple[IntegerLayer, dict[str, Any], str]] = [
     (conv(size=(1, 65535)), {},
      "its map takes 65536 stream positions per row, an instruction holds 65535; "
      "make the map smaller"),
+    (conv(m=1, c=1, size=(18, 18)),
+     {"cols": 32, "field_bits": 8, "activation_words": 256, "weight_steps": 256,
+      "channel_entries": 64, "basis_entries": 64},
+     "an instruction would hold end = 341, the accelerator takes at most 255: field_bits must be "
+     "at least 9, not 8"),
     (conv(requantisation=requantisation(4, bias=1 << 39)), {},
      "requantisation bias must be from -549755813888 to 549755813887, not 549755813888; "
      "set sum_bits = 41"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -17,8 +18,6 @@ from smartdeal.golden.integer import run_network
 from smartdeal.golden.layers import IntegerLayer, IntegerNetwork, IntegerNode, Requantisation
 from smartdeal.golden.networks import build_network
 from smartdeal.golden.quantise import quantise_network
-
-torch.set_num_threads(1)
 
 
 def check(network: IntegerNetwork, images: np.ndarray) -> None:
@@ -38,6 +37,23 @@ def test_every_tensor_is_equal(name: str, size: int, form: str) -> None:
     images = noise_images((3, size, size), 10, 2)
     network = quantise_network(model, images[:2], form)
     check(network, network.input_scale.quantise(images.numpy()))
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_chunks_in_threads_stay_in_order(threads: None) -> None:
+    model = build_network("resnet8")
+    seeded_weights(model, 1)
+    images = noise_images((1, 28, 28), 50, 2)
+    network = quantise_network(model, images[:2], "deepshift")
+    check(network, network.input_scale.quantise(images.numpy()))
+    assert torch.get_num_threads() == 3
 
 
 def single(layer: IntegerLayer) -> IntegerNetwork:

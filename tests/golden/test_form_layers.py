@@ -31,8 +31,6 @@ from smartdeal.golden.smartdeal_layers import (
 )
 from smartdeal.golden.straight import straight
 
-torch.set_num_threads(1)
-
 FOUR_BITS, FIVE_BITS = FormOptions(exponents=8), FormOptions(exponents=16)
 
 

@@ -4,7 +4,6 @@ import re
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -14,8 +13,6 @@ from smartdeal.golden.formats import REQUANTISE
 from smartdeal.golden.forms import TermWeights
 from smartdeal.golden.integer import evaluate, requantise
 from smartdeal.golden.layers import IntegerLayer, LayerKind, Requantisation
-
-torch.set_num_threads(1)
 
 
 def parameters(rng: np.random.Generator, filters: int) -> Requantisation:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from smartdeal.golden.accuracy import Score, ranks, scores
 from smartdeal.golden.labelled import Labelled, read_labelled
-from smartdeal.golden.pictures import PictureError, Preprocessing
+from smartdeal.golden.pictures import SUFFIXES, PictureError, Preprocessing
 
 SHAPE = (1, 4, 3)
 PIXELS = np.random.default_rng(0).integers(0, 256, (7, 4, 3), np.uint8)
@@ -64,6 +64,13 @@ def found(data: Labelled) -> list[tuple[tuple[int, ...], int]]:
 
 EVERY = sorted((tuple(image.astype(int).ravel().tolist()), int(label))
                for image, label in zip(PIXELS, LABELS, strict=True))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_kind_of_picture_has_labels(tmp_path: Path, suffix: str) -> None:
+    Image.fromarray(PIXELS[0]).save(tmp_path / f"set_0_1{suffix.upper()}")
+    (_, label), = found(read(tmp_path))
+    assert label == 1
 
 
 @pytest.mark.parametrize("name", [

@@ -30,8 +30,6 @@ from smartdeal.golden.networks import NetworkError, build_network
 from smartdeal.golden.quantise import quantise_network
 from smartdeal.golden.sparsity import remove_dead_filters
 
-torch.set_num_threads(1)  # two threads on a busy machine are slower
-
 #: Least share of 300 test images that each retrained network of the package gets right.
 FLOOR = {"resnet8": 0.88, "resnet20_fashion": 0.88}
 RETRAINED_NETWORKS = [(network, form) for network, forms in RETRAINED.items() for form in forms]

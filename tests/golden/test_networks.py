@@ -12,8 +12,6 @@ from smartdeal.golden.checkpoints import load_trained, load_weights, noise_image
 from smartdeal.golden.graph import find_layer, float_graph, layer_names, run_float
 from smartdeal.golden.networks import NETWORKS, NetworkError, ResNet, build_network
 
-torch.set_num_threads(1)
-
 
 @pytest.mark.parametrize(("name", "parameters", "tensors"), [
     ("resnet18", 11_689_512, 62), ("resnet34", 21_797_672, 110), ("resnet50", 25_557_032, 161),

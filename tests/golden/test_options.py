@@ -21,8 +21,6 @@ from smartdeal.golden.options import (
 )
 from smartdeal.golden.quantise import quantise_layer, quantise_network
 
-torch.set_num_threads(1)
-
 
 def network() -> tuple[ResNet, torch.Tensor]:
     model = build_network("resnet8")

@@ -59,6 +59,27 @@ def test_pictures(tmp_path: Path) -> None:
     np.testing.assert_allclose(grey * 255, PIXELS[:1], rtol=1e-6)
 
 
+def test_pictures_of_16_bits(tmp_path: Path) -> None:
+    """A channel of 16 bits keeps its upper half; numbers without a known range are refused."""
+    lower = np.arange(24, dtype=np.uint16).reshape(4, 6)
+    for suffix in ("png", "tiff"):  # little-endian and big-endian in memory
+        for kind in ("<u2", ">u2"):
+            Image.fromarray((PIXELS[0] * np.uint16(256) + lower).astype(kind)).save(
+                tmp_path / f"deep.{suffix}")
+            (tmp_path / f"deep.{suffix}").rename(tmp_path / "deep.png")
+            grey, = read(tmp_path / "deep.png", GREY)
+            np.testing.assert_allclose(grey * 255, PIXELS[:1], rtol=1e-6)
+            colour, = read(tmp_path / "deep.png", COLOUR)
+            np.testing.assert_allclose(colour * 255, np.stack([PIXELS[0]] * 3), rtol=1e-6)
+    for kind, mode in ((np.int32, "I"), (np.float32, "F")):
+        Image.fromarray(PIXELS[0].astype(kind)).save(tmp_path / "x.tiff")
+        (tmp_path / "x.tiff").rename(tmp_path / "x.png")
+        with pytest.raises(PictureError, match=rf"x\.png must have pixels of 8 or 16 bits, not of "
+                                               rf"Pillow's mode {mode}; give it as \.npy, or save "
+                                               r"it with 8 bits$"):
+            read(tmp_path / "x.png", GREY)
+
+
 def test_idx_files(tmp_path: Path) -> None:
     """Of a data set in the format of MNIST the training images count, compressed or not."""
     header = b"\0\0\x08\x03" + b"".join(n.to_bytes(4, "big") for n in PIXELS.shape)

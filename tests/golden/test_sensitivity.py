@@ -21,8 +21,6 @@ from smartdeal.golden.quantise import (
 )
 from smartdeal.golden.sensitivity import agreement, divergence, layer_losses
 
-torch.set_num_threads(1)
-
 FORMS = ("smartdeal", "deepshift", "shift3")
 Case = tuple[FloatGraph, dict[str, IntegerNetwork], Tensor]
 

@@ -1,6 +1,5 @@
 """Networks trained from scratch on real data, in every form: seconds each, and a stated floor."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +27,6 @@ from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.sim.dead_filters import measure_fading
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,6 @@ from smartdeal.golden.networks import NetworkError, ResNet, build_network
 from smartdeal.golden.quantise import quantise_network
 from smartdeal.golden.sparsity import Removal, remove_dead_filters
 
-torch.set_num_threads(1)
-
 
 def with_dead(name: str, dead: dict[str, dict[int, float]]) -> ResNet:
     """Return a network where filters of some normalisations have gamma 0 and a given beta."""

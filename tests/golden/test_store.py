@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from smartdeal.golden.batch import run_batch
 from smartdeal.golden.checkpoints import noise_images, seeded_weights
@@ -19,8 +18,6 @@ from smartdeal.golden.store import (
     network_bytes,
     save_network,
 )
-
-torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

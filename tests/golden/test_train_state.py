@@ -15,8 +15,6 @@ from smartdeal.golden.options import FormOptions
 from smartdeal.golden.train_state import load_state, save_state
 from smartdeal.golden.training import Trainer, TrainingError, TrainOptions
 
-torch.set_num_threads(1)
-
 ABOUT = {"network": "resnet8", "form": "smartdeal"}
 
 

@@ -14,8 +14,6 @@ from smartdeal.golden.networks import ResNet, build_network
 from smartdeal.golden.quantise import quantise_network
 from smartdeal.golden.training import train
 
-torch.set_num_threads(1)
-
 
 def idx(values: np.ndarray) -> bytes:
     header = b"\0\0\x08" + bytes([values.ndim]) + np.array(values.shape, ">u4").tobytes()

@@ -91,6 +91,10 @@ COUNTERS = [Register.CYCLES, Register.BUSY, Register.STALL_DRAIN, Register.STALL
 def test_random_program(simulate, seed):
     rng = np.random.default_rng(seed)
     config = draw_config(rng, rows=int(rng.integers(2, 8)), cols=int(rng.integers(2, 8)), **_SMALL)
+    check_program(simulate, rng, config)
+
+
+def check_program(simulate, rng, config):
     image = draw_image(rng, config)
     interpreter = Interpreter(config)
     interpreter.load(image)
@@ -108,11 +112,20 @@ def test_random_program(simulate, seed):
     simulate(dut, bench)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_random_binary_program(simulate, seed):
+    rng = np.random.default_rng(seed)
+    config = draw_config(rng, rows=int(rng.integers(8, 18)), cols=int(rng.integers(2, 6)),
+                         exponents=int(rng.integers(2, 9)), **_SMALL, binary=True)
+    check_program(simulate, rng, config)
+
+
 @pytest.mark.parametrize("features", [
-    {}, dict(basis=False, max_pool=False, residual=False, reduce=False, move=False),
+    {}, dict(binary=True, rows=9),
+    dict(basis=False, max_pool=False, residual=False, reduce=False, move=False),
 ])
 def test_bad_images_then_a_good_one(simulate, features):
-    config = AcceleratorConfig(rows=4, cols=3, **_SMALL, **features)
+    config = AcceleratorConfig(**{"rows": 4, "cols": 3, **_SMALL, **features})
     good = draw_image(np.random.default_rng(7), config)
     interpreter = Interpreter(config)
     interpreter.load(good)

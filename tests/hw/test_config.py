@@ -42,6 +42,14 @@ def test_drain_lanes_are_chosen(rows: int, cols: int, lanes: int) -> None:
      "rows must be at least 3 with the basis stage, not 2; set basis = false"),
     ({"cols": 6, "drain_lanes": 4},
      "drain_lanes must divide cols = 6 (one of [1, 2, 3, 6]), not 4"),
+    ({"checksum_bits": 8, "entropy": True},
+     "checksum_bits must be 0 with the feature entropy, not 8"),
+    ({"checksum_bits": 24},
+     "checksum_bits must be a multiple of 8 that divides host_bits = 64, or 0, not 24"),
+    ({"field_bits": 12, "memory": True},
+     "field_bits must be 32 with the feature memory, not 12"),
+    ({"field_bits": 12, "activation_words": 4097},
+     "activation_words must be at most 4096 with field_bits = 12, not 4097"),
     ({"activation_words": 15}, "activation_words must be at least 16, not 15"),
 ])
 def test_refusals(values: dict[str, Any], message: str) -> None:
@@ -61,11 +69,19 @@ def test_fingerprint_tells_every_parameter() -> None:
         {"drain_lanes": 8}, {"max_slices": 15}, {"activation_words": 100}, {"weight_steps": 100},
         {"channel_entries": 100}, {"basis_entries": 100}, {"program_words": 100},
         {"host_bits": 32}, {"basis": False}, {"max_pool": False}, {"residual": False},
-        {"reduce": False},
-            {"move": False}]
-    assert [key for change in changes for key in change] == list(config.as_dict())
+        {"reduce": False}, {"move": False},
+        {"memory": True, "drain_lanes": config.cols // 2}, {"entropy": True}, {"binary": True},
+        {"field_bits": 20}, {"counter_bits": 47}, {"checksum_bits": 8}, {"memory_delays": True}]
+    assert [next(iter(change)) for change in changes] == list(config.as_dict())
     prints = {config.replace(**change).fingerprint for change in changes}
     assert len(prints | {config.fingerprint}) == len(changes) + 1
+
+
+def test_entropy_without_memory() -> None:
+    with pytest.raises(ConfigError, match=r"^entropy must be false with the feature memory: LOAD "
+                                          r"takes plain steps only; set entropy = false, or "
+                                          r"memory = false$"):
+        AcceleratorConfig(memory=True, entropy=True)
 
 
 def test_equal_hardware_is_equal() -> None:

@@ -21,10 +21,11 @@ IMAGE, BASE, TARGET, SIZE = 0x40000, 0x8000, 0x100, 0x60000
 class Drawn:
     """A drawn system and program, what it must leave behind, and where everything lies."""
 
-    def __init__(self, seed, memory):
+    def __init__(self, seed, memory, host_bits=None):
         rng = np.random.default_rng(seed)
-        host_bits = int(rng.choice([32, 64]))
-        cols = int(rng.choice([cols for cols in (5, 6, 8, 9, 10, 12) if 8 * cols > host_bits]))
+        host_bits = host_bits or int(rng.choice([32, 64]))
+        choices = {128: (17, 20, 32), 256: (33, 36)}.get(host_bits, (5, 6, 8, 9, 10, 12))
+        cols = int(rng.choice([cols for cols in choices if 8 * cols > host_bits]))
         self.config = AcceleratorConfig(
             rows=int(rng.integers(2, 8)), cols=cols, host_bits=host_bits, memory=True,
             activation_words=64, weight_steps=64, channel_entries=16, basis_entries=16,
@@ -48,22 +49,24 @@ class Drawn:
         stored = b"".join(words[i:i + cols].ljust(unit, b"\0") for i in range(0, len(words), cols))
         self.want[TARGET:TARGET + len(stored)] = stored
 
-    async def run(self, ctx):
+    async def run(self, ctx, dma_error=DmaError.NONE):
         """Load, run, read the activation buffer back; compare all of system memory."""
         await self.host.load(ctx, IMAGE, len(self.program.image))
         await self.host.prepare(ctx, BASE, len(self.program.region))
         assert await self.host.run(ctx) == Status.DONE | Status.PROGRAM
         self.counted = await self.host.counters(ctx)
         await self.host.store(ctx, TARGET, 0, 64)
-        assert await self.host.read(ctx, DmaRegister.DMA_ERROR) == DmaError.NONE
+        assert await self.host.read(ctx, DmaRegister.DMA_ERROR) == dma_error
         assert self.memory.bytes == self.want
         assert self.memory.bytes[:TARGET] == bytes([CANARY]) * TARGET
 
 
-@pytest.mark.parametrize("seed", [
-    *range(2), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 12)),
+@pytest.mark.parametrize(("seed", "host_bits"), [
+    *((seed, None) for seed in range(2)),
+    *(pytest.param(seed, bits, marks=pytest.mark.slow) for seed, bits in (
+        *((seed, None) for seed in range(2, 12)), (12, 128), (13, 256))),
 ])
-def test_regular_memory(simulate, seed):
+def test_regular_memory(simulate, seed, host_bits):
     """Bytes equal the interpreter's, and every counter is as predicted."""
     def memory(drawn, rng):
         beat = drawn.config.host_bits // 8
@@ -72,7 +75,7 @@ def test_regular_memory(simulate, seed):
             bytes_per_cycle=int(rng.choice([width for width in (1, 2, 4, 8) if width <= beat])))
         return RegularMemory(drawn.dut, timing, size=SIZE)
 
-    drawn = Drawn(seed, memory)
+    drawn = Drawn(seed, memory, host_bits)
     predicted = predict_memory(drawn.program.image, drawn.program.region, drawn.config,
                                drawn.memory.timing, **drawn.dma).cycles
 
@@ -114,11 +117,11 @@ async def failed_run(ctx, drawn, disturb):
     return error
 
 
-async def good_run(ctx, drawn):
+async def good_run(ctx, drawn, dma_error=DmaError.NONE):
     """Put the region back as it was, and run the program once more."""
     region = drawn.program.region
     drawn.memory.bytes[BASE:BASE + len(region)] = region
-    await drawn.run(ctx)
+    await drawn.run(ctx, dma_error)
 
 
 @pytest.mark.slow
@@ -213,20 +216,55 @@ def test_bus_is_the_programs(simulate):
 
         assert await failed_run(ctx, drawn, disturb) == ErrorCode.BUSY  # that of the second start
         await good_run(ctx, drawn)
-        # A start is refused while the host's transfer goes on, or on a region that cannot be.
+
+    simulate(drawn.dut, bench, background=drawn.memory.benches, cycles=200_000)
+
+
+def test_refused_start_is_no_success(simulate):
+    """After a good run a start that is refused leaves an error, and disturbs no later run."""
+    drawn = Drawn(606, pausing(606, 0.1))
+    host, size = drawn.host, len(drawn.program.region)
+
+    async def refused(ctx, error, dma_error):
+        assert await host.read(ctx, Register.STATUS) & Status.DONE
+        await host.write(ctx, Register.CONTROL, Control.START)
+        status = await host.read(ctx, Register.STATUS)
+        assert status & (Status.BUSY | Status.DONE | Status.ERROR) == Status.ERROR
+        assert status & Status.PROGRAM or status & Status.LOADING
+        assert await host.read(ctx, Register.ERROR) == error
+        assert await host.read(ctx, DmaRegister.DMA_ERROR) == dma_error
+        await host.idle(ctx)
+
+    async def load(ctx):
         await host.write(ctx, DmaRegister.LOAD_ADDRESS, IMAGE)
         await host.write(ctx, DmaRegister.LOAD_BYTES, len(drawn.program.image))
-        await host.write(ctx, Register.CONTROL, Control.START)
-        assert await host.read(ctx, DmaRegister.DMA_ERROR) == DmaError.BUSY
-        await host.idle(ctx)
-        await host.write(ctx, Register.CONTROL, Control.CLEAR)
-        for base in (BASE + 1, 0xFFFF_F000):
-            await host.prepare(ctx, base, 1 << 20)
-            await host.write(ctx, Register.CONTROL, Control.START)
-            assert await host.read(ctx, DmaRegister.DMA_ERROR) == DmaError.ADDRESS
-            assert not await host.read(ctx, Register.STATUS) & Status.BUSY
-            await host.write(ctx, Register.CONTROL, Control.CLEAR)
-        await good_run(ctx, drawn)
+
+    async def store(ctx):
+        await host.write(ctx, Register.READ_COUNT, 64)  # once more to TARGET
+
+    async def misplaced(ctx):
+        await host.prepare(ctx, BASE + 1, size)
+
+    async def too_long(ctx):
+        await host.prepare(ctx, 0xFFFF_F000, 1 << 20)
+
+    causes = [(load, ErrorCode.BUSY, DmaError.BUSY), (store, ErrorCode.BUSY, DmaError.BUSY),
+              (misplaced, ErrorCode.MEMORY_RANGE, DmaError.ADDRESS),
+              (too_long, ErrorCode.MEMORY_RANGE, DmaError.ADDRESS)]
+
+    async def bench(ctx):
+        await host.write(ctx, Register.INTERRUPT, 1)
+        await drawn.run(ctx)
+        for number, (cause, error, dma_error) in enumerate(causes):
+            await cause(ctx)
+            await refused(ctx, error, dma_error)
+            assert ctx.get(drawn.dut.interrupt)  # for the error
+            if number % 2:  # the next start does not depend on it
+                await host.write(ctx, Register.CONTROL, Control.CLEAR)
+                assert not ctx.get(drawn.dut.interrupt)
+                dma_error = DmaError.NONE
+            await good_run(ctx, drawn, dma_error)
+            assert await host.read(ctx, Register.ERROR) == ErrorCode.NONE
 
     simulate(drawn.dut, bench, background=drawn.memory.benches, cycles=200_000)
 

@@ -19,9 +19,8 @@ from smartdeal.sim.budget import Budget, BudgetError, TradeOff
 from smartdeal.sim.compilation import CANDIDATES, Compiled, Recipe, compile_model
 from smartdeal.sim.curve import draw_curve
 from smartdeal.sim.memory_timing import MemoryTiming
+from smartdeal.sim.picture import DrawingError
 from smartdeal.sim.summary import network_cycles
-
-torch.set_num_threads(1)
 
 CONFIG = AcceleratorConfig(rows=6, cols=8)
 
@@ -182,5 +181,5 @@ def test_picture(model: Model, suffix: str, tmp_path: Path) -> None:
         assert all(word in content.decode() for word in (*CANDIDATES, "chosen", "budget cycles="))
     else:
         assert content.startswith(b"\x89PNG")
-    with pytest.raises(BudgetError, match=r"^curve must be a file \.svg or \.png, not 'c\.pdf'$"):
-        draw_curve(trade_off(model), Path("c.pdf"), "small")
+    with pytest.raises(DrawingError, match=r"^picture must be a file .*, not 'c\.gif'$"):
+        draw_curve(trade_off(model), Path("c.gif"), "small")

@@ -1,6 +1,7 @@
 """Tools that are missing, builds that fail, and the cache."""
 
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -156,6 +157,15 @@ def test_interrupted_build_leaves_nothing(
     assert list((tmp_path / "smartdeal").iterdir()) == []
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let programs be interrupted, which a shell's background jobs are not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_interrupted_tool_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A terminal sends Ctrl-C to the tools too: that is not a build that failed."""
     root = tmp_path / "verilator"
@@ -169,6 +179,7 @@ def test_interrupted_tool_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert list((tmp_path / "cache" / "smartdeal").iterdir()) == []
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_interrupted_run_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     simulator = _idle_simulator(tmp_path, tmp_path / "x.vcd", writes="kill -INT $$")

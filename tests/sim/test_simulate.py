@@ -26,11 +26,17 @@ CONFIGS = [
     AcceleratorConfig(rows=7, cols=9, activation_words=96, weight_steps=700, drain_lanes=3,
                       host_bits=256),
     AcceleratorConfig(rows=12, cols=5, exponents=5, acc_bits=20, activation_words=300,
-                      weight_steps=300, max_slices=8, channel_entries=24, host_bits=128),
+                      weight_steps=300, max_slices=8, channel_entries=24, host_bits=128,
+                      entropy=True),
     AcceleratorConfig(rows=2, cols=16, activation_words=64, weight_steps=1000, max_pool=False,
                       residual=False, reduce=False),
     AcceleratorConfig(rows=16, cols=8, exponents=16, acc_bits=32, sum_bits=44,
                       activation_words=700, basis_entries=64),
+    AcceleratorConfig(rows=4, cols=3, activation_words=512, weight_steps=600, channel_entries=64,
+                      basis_entries=64, program_words=64, host_bits=32, field_bits=11,
+                      counter_bits=24, checksum_bits=8, memory_delays=True),
+    AcceleratorConfig(rows=20, cols=6, drain_lanes=3, activation_words=300, weight_steps=300,
+                      channel_entries=40, binary=True),
 ]
 NAMES = [f"{config.rows}x{config.cols}" for config in CONFIGS]
 CASES_PER_RUN, ARRAYS, MAX_STEPS = 4, 6, 4000

@@ -119,7 +119,7 @@ def test_interpreter_alone() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "config"), [
     ("resnet8", AcceleratorConfig()),
-    ("resnet20", AcceleratorConfig()),
+    ("resnet20_fashion", AcceleratorConfig()),
     ("resnet8", AcceleratorConfig(activation_words=1000, weight_steps=1024, memory=True)),
 ])
 def test_residual_networks(name: str, config: AcceleratorConfig) -> None:

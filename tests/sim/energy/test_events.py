@@ -10,9 +10,13 @@ from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.sim.bad_images import bad_images
 from smartdeal.sim.cases import FORMS, Form, draw_case, draw_config, draw_image
 from smartdeal.sim.energy.events import EVENT_MEANINGS, Events
-from smartdeal.sim.energy.observe import Observation, observe
+from smartdeal.sim.energy.observe import Observation, observe, observe_memory
 from smartdeal.sim.energy.walk import count_image
+from smartdeal.sim.energy.walk_memory import count_memory, traffic_of
 from smartdeal.sim.latency import predict
+from smartdeal.sim.latency_memory import predict_memory
+from smartdeal.sim.memory_programs import good_memory_programs
+from smartdeal.sim.memory_timing import MemoryTiming
 from smartdeal.sim.networks import draw_network
 
 #: With every feature; without any; one lane, many slices; reading out in one cycle.
@@ -83,6 +87,62 @@ def test_network_as_simulated(draw_seed: int) -> None:
     assert check(runs, config).moved_bytes > 0
 
 
+#: With system memory: every feature and a wide bus; no basis, narrow.
+MEMORY_CONFIGS = [
+    AcceleratorConfig(rows=6, cols=8, activation_words=250, weight_steps=200, basis_entries=200,
+                      channel_entries=40, program_words=256, acc_bits=32, max_slices=64,
+                      host_bits=32, memory=True),
+    AcceleratorConfig(rows=5, cols=10, activation_words=300, weight_steps=160,
+                      channel_entries=64, program_words=256, basis=False, residual=False,
+                      host_bits=64, memory=True),
+]
+
+
+def check_memory(runs: list[tuple[bytes, bytes]], config: AcceleratorConfig) -> Events:
+    """Hold the counts of both sides against each other, and return them."""
+    expected = Events()
+    for image, region in runs:
+        predicted = predict_memory(image, region, config, MemoryTiming())
+        counted = count_memory(image, region, predicted, config)
+        expected += counted.load + counted.run
+        moved = [traffic_of(one.opcode, one.fields, config) for one in predicted.instructions]
+        assert sum(one.weights + one.reads for one in moved) == predicted.bytes_loaded
+        assert sum(one.writes for one in moved) == predicted.bytes_stored
+        beats = counted.run.fetched_beats, counted.run.spilled_beats
+        assert beats == (predicted.bytes_loaded * 8 // config.host_bits,
+                         predicted.bytes_stored * 8 // config.host_bits)
+    seen = observe_memory(runs, config)
+    assert seen.counted() == expected
+    assert seen.bank_writes == (expected.stored_bytes + expected.moved_bytes
+                                + expected.activation_loads * config.cols)
+    return expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", MEMORY_CONFIGS, ids=["all", "some"])
+def test_memory_programs_as_simulated(config: AcceleratorConfig) -> None:
+    """Every kind of LOAD, WAIT, JUMP and EXTERNAL layer, written by hand."""
+    total = check_memory([(case.image, case.region) for case in good_memory_programs(config)],
+                         config)
+    assert total.spilled_words > 0
+    assert total.load_commands > 0
+    assert total.program_loads > 0
+
+
+@pytest.mark.slow
+def test_memory_network_as_simulated(draw_seed: int) -> None:
+    """Whole networks: strips, rings, pages of instructions, images behind one another."""
+    config = MEMORY_CONFIGS[0]
+    rng = np.random.default_rng(draw_seed)
+    runs: list[tuple[bytes, bytes]] = []
+    for _ in range(3):
+        program = _drawn_network(rng, config)
+        image = rng.integers(-128, 128, program.input_shape, np.int8)
+        runs.append((program.segments[0], bytes(program.region(image, noise=rng))))
+    total = check_memory(runs, config)
+    assert total.activation_loads > 0
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_steps_are_those_of_the_latency_model(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -112,8 +172,10 @@ def test_observation_counts_a_cycle() -> None:
     quiet: dict[str, Any] = dict.fromkeys((
         "array.maximum", "array.last", "array.read", "array.coefficients", "issue.taken",
         "issue.read__en", "issue.fetch", "issue.move_read", "issue.host_read", "mover.write_mask",
-        "readout.write_mask", "activations.write_mask", "control.prepare", "control.move",
-        "control.done", "control.program_write__en", "issue.step_write__en", "loader.write",
+        "readout.write_mask", "activations.write_mask", "control.fetched", "control.busy",
+        "control.program_write__en", "issue.step_write__en", "loader.write", "fetch.write",
+        "fetch.i__valid", "fetch.i__ready", "reader.o__valid", "reader.o__ready",
+        "control.load__valid", "control.load__ready", "readout.spill",
         "readout.channel_write__en", "readout.basis_write__en", "readout.sum_stage.valid",
         "readout.basis_stage.enable", "readout.basis_stage.emit",
         "readout.basis_stage.save__en"), 0)

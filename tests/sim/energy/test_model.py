@@ -6,12 +6,17 @@ import pytest
 from smartdeal.compiler import compile_network
 from smartdeal.golden.layers import IntegerNetwork
 from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.isa import Opcode
 from smartdeal.sim.energy.model import NetworkCost, cost_of_layers, cost_of_program
 from smartdeal.sim.energy.residency import Operands, Traffic, resident_traffic
 from smartdeal.sim.energy.technology import Technology
 from smartdeal.sim.energy.walk import count_image
 from smartdeal.sim.energy.work import compile_integer
 from smartdeal.sim.latency import predict
+from smartdeal.sim.latency_memory import predict_memory
+from smartdeal.sim.memory_programs import good_memory_programs
+from smartdeal.sim.memory_timing import MemoryTiming
+from smartdeal.sim.network_latency import predict_network
 from smartdeal.sim.networks import draw_network
 
 
@@ -93,6 +98,42 @@ def test_network_program_is_all_counted(drawn: IntegerNetwork) -> None:
         assert getattr(cost.events, name) == sum(
             getattr(c.run, name) + getattr(c.load, name) for c in counted)
     assert cost.traffic.weights == sum(map(len, images))
+
+
+def test_memory_program_is_all_counted(drawn: IntegerNetwork) -> None:
+    """Cycles and bytes are those of the latency model, which equal the hardware's counters."""
+    config = AcceleratorConfig(rows=6, cols=10, activation_words=50, weight_steps=4096,
+                               host_bits=32, memory=True)
+    program = compile_network(drawn, config)
+    timing = MemoryTiming(latency_cycles=30, bytes_per_cycle=2)
+    cost = cost_of_program(program, timing)
+    predicted = predict_network(program, timing)
+    assert cost.compute_cycles == predicted.cycles.total
+    assert cost.cycles == sum(sum(layer.where().values()) for layer in cost.layers)
+    host = cost.traffic.total - predicted.bytes_loaded - predicted.bytes_stored
+    last = 0 if program.output in program.spilled else program.words(program.output)[1]
+    assert host == len(program.segments[0]) + last * config.cols
+    for layer in cost.layers:
+        assert 0 <= layer.waits_for_stores <= layer.cycles.stall_memory
+
+
+def test_who_is_waited_for() -> None:
+    """LOADs wait for loads, layers for stores, WAIT and END for either."""
+    config = AcceleratorConfig(rows=5, cols=10, activation_words=300, weight_steps=160,
+                               program_words=256, memory=True)
+    timing = MemoryTiming(latency_cycles=99, bytes_per_cycle=1)
+    waits: dict[Opcode, list[int]] = {}
+    for case in good_memory_programs(config):
+        for one in predict_memory(case.image, case.region, config, timing).instructions:
+            assert 0 <= one.waits_for_stores <= one.cycles.stall_memory
+            found = waits.setdefault(one.opcode, [0, 0])
+            found[0] += one.cycles.stall_memory - one.waits_for_stores
+            found[1] += one.waits_for_stores
+    assert waits[Opcode.LOAD][0] > 0
+    assert waits[Opcode.LOAD][1] == waits[Opcode.LAYER][0] == 0
+    assert waits[Opcode.LAYER][1] > 0
+    assert min(waits[Opcode.WAIT]) > 0
+    assert min(waits[Opcode.END]) > 0
 
 
 def test_energy_adds_up_and_is_linear_in_each_constant(drawn: IntegerNetwork) -> None:

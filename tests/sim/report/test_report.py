@@ -5,6 +5,7 @@ import io
 import json
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from smartdeal.sim.report.data import report_csv, report_data
 from smartdeal.sim.report.page import render
 
 CONFIG = AcceleratorConfig(rows=6, cols=4, activation_words=4096, weight_steps=4096)
+MEMORY = CONFIG.replace(cols=10, activation_words=50, host_bits=32, memory=True)
 VOID = {"meta", "path", "br", "circle"}
 
 
@@ -46,12 +48,13 @@ class _Page(HTMLParser):
         self.text.append(data)
 
 
-@pytest.fixture(scope="module", params=["layers", "program"])
+@pytest.fixture(scope="module", params=["layers", "program", "memory"])
 def data(request: pytest.FixtureRequest) -> dict[str, Any]:
     network = draw_network(np.random.default_rng(3), CONFIG, blocks=3)
-    cost = (cost_of_program(compile_network(network, CONFIG)) if request.param == "program" else
-            cost_of_layers("<drawn & odd>", "seeded", compile_integer(network, CONFIG, "shift2"),
-                           CONFIG))
+    cost = (cost_of_layers("<drawn & odd>", "seeded", compile_integer(network, CONFIG, "shift2"),
+                           CONFIG) if request.param == "layers" else
+            cost_of_program(compile_network(network, MEMORY if request.param == "memory"
+                                            else CONFIG)))
     return report_data(cost, Technology.load("28nm"), "shift2")
 
 
@@ -83,6 +86,24 @@ def test_numbers_add_up(data: dict[str, Any]) -> None:
         assert layer["total_cycles"] == sum(layer["cycles"].values())
     assert data["technology"]["constants"]["dram"]["certainty"] == "recalled"
     assert json.loads(json.dumps(data)) == data
+
+
+def test_memory_map(data: dict[str, Any]) -> None:
+    """Every layer that computes into the buffer has a place; what is used is no more than all."""
+    depth = data["configuration"]["activation_words"]
+    layers = {layer["name"] for layer in data["layers"]}
+    spilled = {one["name"] for one in data["system_memory"] if one["kind"] == "tensor"}
+    placed = {one["layer"] for one in data["memory"] if one["kind"] == "output"}
+    assert placed | spilled == layers
+    for one in data["memory"]:
+        assert 0 <= one["first"] < one["end"] <= depth
+    for memory in data["memories"]:
+        assert 0 <= memory["used"] <= memory["depth"]
+    ranges = data["system_memory"]
+    assert bool(ranges) == (data["memory_timing"] is not None)
+    for one, other in pairwise(ranges):
+        assert one["end"] <= other["first"]
+    assert not ranges or {"steps", "image", "tensor"} <= {one["kind"] for one in ranges}
 
 
 def test_csv(data: dict[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""Exploration: the accelerators of a budget that no other one beats."""
