@@ -202,15 +202,18 @@ class Accelerator(wiring.Component):
         wiring.connect(m, host=wiring.flipped(self.load), loader=loader.i)
         wiring.connect(m, reader=reader.o, host=wiring.flipped(self.store))
         running = Signal()
+        # A program runs, or has just ended: much of the loader and the reader hangs on it.
+        occupied = Signal()
+        m.d.sync += occupied.eq(registers.starting | running)
         m.d.comb += [
             self.interrupt.eq(registers.interrupt),
             self.reading.eq(reader.active),
             control.start.eq(registers.start),
             control.abort.eq(registers.clear),
-            loader.hold.eq(running),
+            loader.hold.eq(occupied),
             loader.clear.eq(registers.clear),
             reader.start.eq(registers.read_start),
-            reader.hold.eq(running),
+            reader.hold.eq(occupied),
             reader.clear.eq(registers.clear),
             reader.address.eq(registers.read_address),
             reader.count.eq(registers.read_count),

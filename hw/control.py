@@ -200,7 +200,8 @@ class ProgramControl(wiring.Component):
             excess = watch_words(m, config, self.instruction, fetched, read.data)
             m.d.comb += refused.eq(field_wrong | excess)
         starting = Signal()  # in BEGIN_MOVE
-        m.d.sync += starting.eq(0)
+        prepared = Signal()  # in PREPARE: wait is over
+        m.d.sync += [starting.eq(0), prepared.eq(0)]
         wait    = Signal(range(max(FLUSH_CYCLES, config.drain_lanes + 1) + 1))
         transfers_busy = self.transfers_busy if config.memory else Const(0)
         outside = self._spill_range(m) if config.memory else Const(0)
@@ -279,10 +280,11 @@ class ProgramControl(wiring.Component):
                 self._watch_abort(m, wait)
 
             with m.State("PREPARE"):
-                with m.If(wait != 0):
-                    m.d.sync += wait.eq(wait - 1)
-                with m.Else():
+                m.d.sync += prepared.eq(wait <= 1)
+                with m.If(prepared):
                     self._begin(m, wait, outside)
+                with m.Else():
+                    m.d.sync += wait.eq(wait - 1)
                 self._refuse(m, wait, refused, feature_missing)
                 self._watch_abort(m, wait)
 

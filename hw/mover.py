@@ -120,8 +120,11 @@ class Mover(wiring.Component):
         row_done = Signal()
         all_done = Signal()
         # Compared when the counters change, with constants of the plan: what is last decides much.
-        last_chunk, last_row, last_channel = (
-            Signal(name=name) for name in ("last_chunk", "last_row", "last_channel"))
+        last_chunk, last_row, last_channel, ends_row, ends_all = (
+            Signal(name=name) for name in
+            ("last_chunk", "last_row", "last_channel", "ends_row", "ends_all"))
+        next_last_chunk, next_last_row, next_last_channel = (
+            Signal(name=f"next_{name}") for name in ("last_chunk", "last_row", "last_channel"))
         one_chunk, one_row, one_channel = (
             Signal(name=name) for name in ("one_chunk", "one_row", "one_channel"))
         last_row_but_one     = Signal(signed(17))
@@ -141,8 +144,11 @@ class Mover(wiring.Component):
             chunk.lane.eq(places["target"]["here"].lane),
             chunk.bytes.eq(Mux(last_chunk, left, cols)),
             run_done.eq(chunk.complete & last_chunk),
-            row_done.eq(run_done & last_row),
-            all_done.eq(row_done & last_channel),
+            row_done.eq(chunk.complete & ends_row),
+            all_done.eq(chunk.complete & ends_all),
+            next_last_chunk.eq(last_chunk),
+            next_last_row.eq(last_row),
+            next_last_channel.eq(last_channel),
             self.read.eq(self.active & ~fill),
             self.read_word.eq(places["source"]["here"].word),
             self.read_lane.eq(places["source"]["here"].lane),
@@ -151,16 +157,17 @@ class Mover(wiring.Component):
             m.d.sync += places["source"]["here"].word.eq(places["source"]["here"].word + 1)
         with m.If(chunk.complete):
             m.d.sync += places["target"]["here"].word.eq(places["target"]["here"].word + 1)
-            m.d.sync += [left.eq(left - cols), last_chunk.eq(left <= 2 * cols)]
+            m.d.sync += left.eq(left - cols)
+            m.d.comb += next_last_chunk.eq(left <= 2 * cols)
         with m.If(run_done):
-            m.d.sync += [
-                left.eq(plan.columns), row.eq(row + 1),
-                last_chunk.eq(one_chunk), last_row.eq(row == last_row_but_one),
+            m.d.sync += [left.eq(plan.columns), row.eq(row + 1)]
+            m.d.comb += [
+                next_last_chunk.eq(one_chunk), next_last_row.eq(row == last_row_but_one),
             ]
         with m.If(row_done):
-            m.d.sync += [
-                row.eq(0), channel.eq(channel + 1),
-                last_row.eq(one_row), last_channel.eq(channel == last_channel_but_one),
+            m.d.sync += [row.eq(0), channel.eq(channel + 1)]
+            m.d.comb += [
+                next_last_row.eq(one_row), next_last_channel.eq(channel == last_channel_but_one),
             ]
         for side, place in places.items():
             next_row = self._sum(m, f"{side}_next_row", place["row"], plan, f"{side}_row")
@@ -183,10 +190,17 @@ class Mover(wiring.Component):
         with m.Elif(self.start):
             m.d.sync += self.active.eq(1)
         with m.If(self.start):  # never while active
-            m.d.sync += [
-                channel.eq(0), row.eq(0), left.eq(plan.columns),
-                last_chunk.eq(one_chunk), last_row.eq(one_row), last_channel.eq(one_channel),
+            m.d.sync += [channel.eq(0), row.eq(0), left.eq(plan.columns)]
+            m.d.comb += [
+                next_last_chunk.eq(one_chunk), next_last_row.eq(one_row),
+                next_last_channel.eq(one_channel),
             ]
+        m.d.sync += [
+            last_chunk.eq(next_last_chunk), last_row.eq(next_last_row),
+            last_channel.eq(next_last_channel),
+            ends_row.eq(next_last_chunk & next_last_row),
+            ends_all.eq(next_last_chunk & next_last_row & next_last_channel),
+        ]
 
     def _sum(self, m, name, place, plan, distance):
         """Return a place moved by a distance; both lanes are less than ``cols``."""

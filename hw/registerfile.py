@@ -73,6 +73,8 @@ class RegisterFile(wiring.Component):
     bus : In(RegisterBus)
     start, clear, read_start : Out(1)
         Pulses: the host's commands, those that were accepted.
+    starting : Out(1)
+        ``start`` comes in the next cycle.
     read_address, read_count : Out(range(activation_words + 1))
         What is larger than the buffer is kept as all ones.
     refuse : In(ErrorCode)
@@ -92,6 +94,7 @@ class RegisterFile(wiring.Component):
 
     bus:            RegisterBusInterface
     start:          Signal
+    starting:       Signal
     clear:          Signal
     read_start:     Signal
     read_address:   Signal
@@ -119,6 +122,7 @@ class RegisterFile(wiring.Component):
         super().__init__({
             "bus":            In(RegisterBus()),
             "start":          Out(1),
+            "starting":       Out(1),
             "clear":          Out(1),
             "read_start":     Out(1),
             "read_address":   Out(range(config.activation_words + 1)),
@@ -224,7 +228,7 @@ class RegisterFile(wiring.Component):
         # Both go everywhere, so they come from registers.
         wants_start = (control & Control.START) != 0
         wants_clear = (control & Control.CLEAR) != 0
-        m.d.sync += [self.start.eq(0), self.clear.eq(wants_clear)]
+        m.d.sync += [self.start.eq(self.starting), self.clear.eq(wants_clear)]
         with m.If(wants_start & ~wants_clear & self.running):
             m.d.sync += error.eq(ErrorCode.BUSY)
         with m.Elif(wants_start & ~wants_clear):
@@ -234,10 +238,12 @@ class RegisterFile(wiring.Component):
             with m.Elif(~self.program_valid):
                 m.d.sync += error.eq(ErrorCode.NO_PROGRAM)
             with m.Else():
-                m.d.sync += [self.start.eq(1), error.eq(ErrorCode.NONE)]
+                m.d.comb += self.starting.eq(1)
+                m.d.sync += error.eq(ErrorCode.NONE)
             if config.memory:
                 with m.If(self.refuse != ErrorCode.NONE):
-                    m.d.sync += [self.start.eq(0), error.eq(self.refuse)]
+                    m.d.comb += self.starting.eq(0)
+                    m.d.sync += error.eq(self.refuse)
 
         with m.If(self.done):
             m.d.sync += done.eq(1)
