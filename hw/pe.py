@@ -171,8 +171,8 @@ class ProcessingRow(wiring.Component):
         # Registers of each row: no register of the device could drive the whole array in time.
         coefficient, last = Signal.like(self.coefficient), Signal()
         valid = self.coefficient.valid
+        maximum, binary, weights = Signal(), Signal(), Signal(PACKED)
         if self.max_pool:
-            maximum = Signal()
             m.d.sync += maximum.eq(valid & self.maximum)
             valid &= ~self.maximum
         m.d.sync += [
@@ -180,7 +180,6 @@ class ProcessingRow(wiring.Component):
             coefficient.sign.eq(valid & self.coefficient.sign), last.eq(self.last),
         ]
         if self.has_binary:
-            binary, weights = Signal(), Signal(PACKED)
             m.d.sync += [binary.eq(self.binary), weights.eq(self.weights)]
         for col in range(self.cols):
             m.submodules[f"pe_{col}"] = pe = ProcessingElement(
