@@ -257,7 +257,8 @@ class ProgramControl(wiring.Component):
                 with m.Elif(fetched == INSTRUCTION_WORDS):
                     m.d.sync += pointer.eq(pointer)
                     m.next = "CHECK"
-                with m.Elif((fetched >= 2) & (pointer >= config.program_words)):
+                # With the second word not yet asked for, an END may be the memory's last word.
+                with m.Elif((fetched != 1) & (pointer >= config.program_words)):
                     self._fail(m, wait, ErrorCode.PROGRAM_RANGE)
                 self._watch_abort(m, wait)
 
