@@ -27,7 +27,8 @@ class Verified:
     cycles_model, cycles_rtl : int
         Of the whole network, all segments.
     equal : bool
-        Every byte and every counter is as predicted.
+        Every byte and every counter is as predicted, and the exploration had the same cycles: those
+        of a results file may be older than the hardware.
     lut_model, lut_synthesis : int or None
         None where the target has no LUTs.
     failure : str
@@ -96,9 +97,9 @@ def _run(point: Point, task: Task, tell: Tell) -> dict[str, Any]:
     tell("RTL", 1.0)
     segments = report.segments
     finished = all(segment.measured is not None for segment in segments)
+    cycles = sum(segment.measured.total for segment in segments if segment.measured is not None)
     return {
-        "cycles_model": point.result["compute_cycles"],
-        "cycles_rtl": sum(segment.measured.total for segment in segments
-                          if segment.measured is not None) if finished else None,
-        "equal": finished and report.bit_exact and all(s.cycle_exact for s in segments),
+        "cycles_model": point.result["compute_cycles"], "cycles_rtl": cycles if finished else None,
+        "equal": (finished and report.bit_exact and all(s.cycle_exact for s in segments)
+                  and cycles == point.result["compute_cycles"]),
         "failure": "; ".join(segment.failure for segment in segments if segment.failure)}
