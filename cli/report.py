@@ -11,12 +11,15 @@ from rich.table import Table
 
 from smartdeal.cli.options import check_timing, configuration_options, memory_options
 from smartdeal.cli.output import console, fitting, stages, write_text
+from smartdeal.cli.switching_table import switching_table, switching_verdict
 from smartdeal.golden.files import check_target
 from smartdeal.golden.specs import NETWORKS
 from smartdeal.hw.config import AcceleratorConfig
 
 if TYPE_CHECKING:  # what the model needs takes seconds to import
     from smartdeal.sim.energy.model import NetworkCost
+    from smartdeal.sim.energy.switching import Switching
+    from smartdeal.sim.energy.technology import Technology
     from smartdeal.sim.memory_timing import MemoryTiming
 
 __all__ = ["report"]
@@ -34,6 +37,7 @@ Examples:
   smartdeal report resnet50 --memory --memory-latency 100 --memory-bandwidth 4
   smartdeal report net.sdp --tech 45nm --csv layers.csv
   smartdeal report resnet8 --tech my_process.toml
+  smartdeal report resnet8 --rows 6 --cols 8 --switching layer1.0.conv1
 """
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -56,13 +60,16 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
               help="Of seeded weights.")
 @click.option("--by-layer", is_flag=True,
               help="Each layer as a program of its own, whose host loads and stores.")
+@click.option("--switching", "layer", metavar="LAYER",
+              help="Beside the model, a second estimate of one layer's energy: simulate the gates "
+                   "of the accelerator and count how often they switch.")
 @memory_options
 @configuration_options
 @click.pass_context
 def report(
     context: click.Context, config: AcceleratorConfig, timing: "MemoryTiming", net: str,
     output: Path | None, json_file: Path | None, csv_file: Path | None, tech: str, form: str,
-    zero_fraction: float, weights: Path | None, seed: int, by_layer: bool,
+    zero_fraction: float, weights: Path | None, seed: int, by_layer: bool, layer: str | None,
 ) -> None:
     """Tell latency, energy and traffic of NET, layer by layer, and where they go."""
     from smartdeal.sim.energy.technology import Technology
@@ -76,6 +83,8 @@ def report(
         if target is not None:
             check_target(target)
     technology = Technology.load(tech)
+    if layer is not None:
+        _check_switching(net, config)
     cost, form, took = _cost(context, config, timing, net, form, zero_fraction, weights, seed,
                              by_layer=by_layer)
     data = report_data(cost, technology, form)
@@ -86,10 +95,42 @@ def report(
     out.print(_verdict(data, took), soft_wrap=True)
     if output is not None:
         write_text(output, render(data))
+    if layer is not None:
+        found = _switching(config, technology, net, layer, form, zero_fraction, weights, seed)
+        out.print(fitting(out, [switching_table(found)]))
+        out.print(switching_verdict(found), soft_wrap=True)
+        data["switching"] = found.as_dict()
     if json_file is not None:
         write_text(json_file, json.dumps(data, indent=2) + "\n")
     if csv_file is not None:
         write_text(csv_file, report_csv(data))
+
+
+def _check_switching(net: str, config: AcceleratorConfig) -> None:
+    from smartdeal.boards.tools import yosys_command
+    from smartdeal.sim.runner import check_tools
+
+    if net.endswith(".sdp"):
+        raise click.UsageError("--switching runs a layer of a network, not a program file; give "
+                               "the network's name")
+    if config.memory:
+        raise click.UsageError("--switching runs a layer that its host loads; leave --memory out")
+    yosys_command("gates.ys")
+    check_tools("verilator")
+
+
+def _switching(
+    config: AcceleratorConfig, technology: "Technology", net: str, layer: str, form: str,
+    zero_fraction: float, weights: Path | None, seed: int,
+) -> "Switching":
+    from smartdeal.sim.energy.switching import switching_of
+    from smartdeal.sim.energy.work import layer_form
+    from smartdeal.sim.workload import prepare
+
+    with stages() as tell:
+        work = prepare(net, config, layers=(layer,), form=layer_form(net, layer, form),
+                       zero_fraction=zero_fraction, weights=weights, seed=seed)
+        return switching_of(work.layers[0], config, technology, progress=tell)
 
 
 def _cost(

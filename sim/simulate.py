@@ -26,7 +26,7 @@ from smartdeal.sim.device import accelerator_simulator
 from smartdeal.sim.host import Host, Outcome
 from smartdeal.sim.job import Load, Operation, Poll, Store, Wait
 from smartdeal.sim.latency import Cycles, predict
-from smartdeal.sim.runner import SimulatorName, run_job
+from smartdeal.sim.runner import Simulator, SimulatorName, run_job
 
 __all__ = ["ENGINES", "MARGIN_CYCLES", "Engine", "LayerReport", "LayerWork", "Progress", "failure",
            "operation_cost", "simulate_layers"]
@@ -114,7 +114,7 @@ def simulate_layers(
     work: Sequence[LayerWork], config: AcceleratorConfig, *, engine: Engine = "rtl",
     simulator: SimulatorName = "verilator", waves: Path | None = None, idle: float = 0.0,
     seed: int = 0, progress: Progress | None = None, programs: list[Program] | None = None,
-    before: bytes = b"",
+    before: bytes = b"", device: Callable[[], Simulator] | None = None,
 ) -> list[LayerReport]:
     """Run layers, all in one simulator, and compare what comes out.
 
@@ -137,6 +137,8 @@ def simulate_layers(
         Receives the compiled layers.
     before : bytes
         Images that interpreter and hardware load first.
+    device : callable, optional
+        Builds the hardware; otherwise it is the accelerator's Verilog in ``simulator``.
 
     Raises
     ------
@@ -162,7 +164,8 @@ def simulate_layers(
 
     def hardware() -> list[list[Outcome]]:
         tell("build", 0.0)
-        built = accelerator_simulator(config, name=simulator, waves=waves)
+        built = device() if device is not None else accelerator_simulator(
+            config, name=simulator, waves=waves)
         tell("build", 1.0)
         host = _host(work, compiled, predicted, config, before)
         costs = list(accumulate(operation_cost(o, config) for o in host.operations))

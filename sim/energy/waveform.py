@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Variable", "WaveformFormatError", "edges", "header"]
+__all__ = ["Variable", "WaveformFormatError", "edges", "final", "header"]
 
 
 class WaveformFormatError(ValueError):
@@ -103,6 +103,18 @@ def edges(
                     rising, level = value and not level, value
                 if key in values:
                     pending.append((key, value))
+
+
+def final(path: Path, keys: Iterable[str]) -> dict[str, int]:
+    """Return the last value of signals; unknown bits, and what never changes, are 0."""
+    values = dict.fromkeys(keys, 0)
+    with path.open() as lines:
+        for line in lines:
+            if line.startswith("b"):
+                digits, _, key = line[1:-1].partition(" ")
+                if key in values:
+                    values[key] = _number(digits)
+    return values
 
 
 def _number(digits: str) -> int:

@@ -19,7 +19,7 @@ from smartdeal.sim.energy.model import CompiledLayer
 from smartdeal.sim.workload import default_images, load_model
 
 __all__ = ["MIXED", "compile_integer", "compile_network_layers", "compile_network_program",
-           "mixed_forms"]
+           "layer_form", "mixed_forms"]
 
 #: The name of :func:`mixed_forms` where a form is asked for.
 MIXED = "mixed"
@@ -142,6 +142,13 @@ def mixed_forms(model: Network) -> dict[str, str]:
             square = tuple(node.weights.shape[2:]) == (BASIS_SIZE, BASIS_SIZE)
             forms[node.name] = "smartdeal" if square else "deepshift"
     return forms
+
+
+def layer_form(network: str, layer: str, form: str) -> str:
+    """Return the form of one layer of a built-in network; another one than ``mixed`` is its own."""
+    if form != MIXED:
+        return form
+    return mixed_forms(load_model(network, None, 0)[0]).get(layer, "int8")
 
 
 def compile_integer(
