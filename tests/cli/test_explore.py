@@ -53,6 +53,12 @@ def test_what_no_model_knows_is_told(capsys: pytest.CaptureFixture[str]) -> None
     (("resnet8", "--target", "28nm", "--budget", "mm2=1", "--picture", "front.gif"), "front.gif"),
     (("resnet8", "--target", "28nm", "--budget", "mm2=1", "--jobs", "2", "--scheduler",
       "tcp://localhost:1"), "give one"),
+    (("resnet8", "--target", "28nm", "--budget", "mm2=0.01", *_SMALL),
+     "no point fits the budget; the nearest is 6×8, 8 exponents"),
+    (("resnet8", "--target", "28nm", "--budget", "mw=0.001", *_SMALL, "--set", "cols=8"),
+     "no point fits the budget; the nearest is 6×8, 8 exponents"),
+    (("resnet8", "--target", "28nm", "--budget", "mm2=3", *_SMALL, "--scheduler",
+      "tcp://127.0.0.1:9"), "no Dask scheduler answers at tcp://127.0.0.1:9: Connection refused"),
 ])
 def test_refusals(
     arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str],

@@ -1,6 +1,7 @@
 """``smartdeal report``: files, exit codes, messages of one line."""
 
 import json
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +79,42 @@ def test_refused(run: Any, arguments: tuple[str, ...], message: str) -> None:
     assert outcome.err.startswith("error: ")
     assert message in outcome.err
     assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (("[add]", "[addition]"), ": unknown constant 'addition'; known: dram, "),
+    (("value = 0.019", "value = -0.019"), ": add must not be negative, not -0.019"),
+])
+def test_table_refused(
+    run: Any, tmp_path: Path, change: tuple[str, str], message: str,
+) -> None:
+    text = (files("smartdeal.sim.energy") / "28nm.toml").read_text()
+    table = tmp_path / "mine.toml"
+    table.write_text(text.replace(*change, 1))
+    outcome = run("report", "resnet8", "--tech", str(table))
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"error: {table}{message}")
+    assert outcome.err.count("\n") == 1
+
+
+def test_layer_is_no_network(run: Any, tmp_path: Path) -> None:
+    """What ``simulate --program`` writes is a single layer, not a compiled network."""
+    layer = tmp_path / "layer.sdp"
+    assert run("simulate", "resnet8", *SMALL, "--layer", "conv1", "--engine", "interpreter",
+               "--program", str(layer)).code == 0
+    outcome = run("report", str(layer))
+    assert outcome.code == 2
+    assert outcome.err == (f"error: {layer} holds a single layer; make a network with smartdeal "
+                           "compile\n")
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (("net.sdp", "--switching", "conv1"), "error: --switching runs a layer of a network, not a "
+                                          "program file; give the network's name\n"),
+    (("resnet8", "--memory", "--cols", "16", "--switching", "conv1"),
+     "error: --switching runs a layer that its host loads; leave --memory out\n"),
+])
+def test_switching_refused(run: Any, arguments: tuple[str, ...], message: str) -> None:
+    outcome = run("report", *arguments)
+    assert outcome.code == 2
+    assert outcome.err == message
