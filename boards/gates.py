@@ -45,7 +45,8 @@ _SCRIPT = ("read_verilog design.v", "hierarchy -check -top {top}", "proc", "opt_
            "dfflegalize -cell $_DFF_P_ 01 -cell $_DFFE_PP_ 01 -cell $_SDFF_PP?_ 01 "
            "-cell $_SDFFE_PP?P_ 01 -cell $_SDFFCE_PP?P_ 01",
            "abc -script +strash;dc2;map,-a -g AND,NAND,OR,NOR,ANDNOT,ORNOT,XOR,XNOR,MUX",
-           "opt_clean", "write_json design.json", "write_verilog -noattr -norename design.v")
+           "opt_clean", "rename -enumerate -pattern g%", "write_json design.json",
+           "write_verilog -noattr -norename design.v")
 
 
 @dataclass(frozen=True)
@@ -277,7 +278,9 @@ def _with_counters(
     for line in verilog.splitlines(keepends=True):
         if line.startswith("module "):
             module = line.split()[1].split("(")[0].removeprefix("\\")
-            parts.append(line + "  /* verilator tracing_off */\n")
+            # Compiled once, not once per instance.
+            parts.append(line + "  /* verilator no_inline_module */\n"
+                         "  /* verilator tracing_off */\n")
             continue
         first = line.split(maxsplit=1)[:1]
         if first and first[0].removeprefix("\\") in modules:  # an instance, and all that is in it
