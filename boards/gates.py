@@ -274,13 +274,17 @@ def _with_counters(
     clock, opened = f"{top}.clk", f"{top}.{_PREFIX}_open"
     parts: list[str] = []
     module = ""
-    within = False
+    header = within = False
     for line in verilog.splitlines(keepends=True):
         if line.startswith("module "):
             module = line.split()[1].split("(")[0].removeprefix("\\")
-            # Compiled once, not once per instance.
-            parts.append(line + "  /* verilator no_inline_module */\n"
-                         "  /* verilator tracing_off */\n")
+            header = True
+        if header:  # of one line or many
+            parts.append(line)
+            header = not line.rstrip().endswith(");")
+            if not header:  # no_inline: compiled once, not once per instance
+                parts.append("  /* verilator no_inline_module */\n"
+                             "  /* verilator tracing_off */\n")
             continue
         first = line.split(maxsplit=1)[:1]
         if first and first[0].removeprefix("\\") in modules:  # an instance, and all that is in it

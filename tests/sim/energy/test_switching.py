@@ -100,8 +100,9 @@ def test_a_layer_by_both_estimates() -> None:
     config = AcceleratorConfig(
         rows=3, cols=2, activation_words=256, weight_steps=256, basis_entries=32,
         channel_entries=32, program_words=64, acc_bits=20, sum_bits=32, exponents=4, max_slices=4,
-        host_bits=32, max_pool=False, residual=False)
-    case = draw_case(np.random.default_rng(1), config, max_steps=800, form="kernel",
+        host_bits=32, max_pool=False, residual=False, move=False, reduce=False, field_bits=16,
+        counter_bits=24)
+    case = draw_case(np.random.default_rng(1), config, max_steps=150, form="kernel",
                      residual=False)
     technology, table = Technology.load("28nm"), CellTable.load()
     found = switching_of(LayerWork(case.layer, case.x, case.residual), config, technology)
