@@ -20,12 +20,12 @@ CONFIG = AcceleratorConfig(
     rows=3, cols=2, activation_words=256, weight_steps=256, basis_entries=32, channel_entries=32,
     program_words=64, acc_bits=20, sum_bits=32, exponents=4, max_slices=4, host_bits=32,
     max_pool=False)
-MAX_STEPS = 150
+MAX_STEPS = 800
 
 
 def main() -> None:
     """Print the table."""
-    case = draw_case(np.random.default_rng(1), CONFIG, max_steps=MAX_STEPS, form="kernel",
+    case = draw_case(np.random.default_rng(31), CONFIG, max_steps=MAX_STEPS, form="kernel",
                      residual=False)
     layer = case.layer
     found = switching_of(LayerWork(layer, case.x, case.residual), CONFIG, Technology.load("28nm"))

@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from smartdeal.boards.gates import CountingNetlist, MemoryClass, counter_class, counting_netlist
 from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.isa import step_format
 from smartdeal.sim.cases import draw_case
 from smartdeal.sim.energy.arithmetic import wide_sram_pj
 from smartdeal.sim.energy.cells import CellTable
@@ -102,7 +103,7 @@ def test_a_layer_by_both_estimates() -> None:
         channel_entries=32, program_words=64, acc_bits=20, sum_bits=32, exponents=4, max_slices=4,
         host_bits=32, max_pool=False, residual=False, move=False, reduce=False, field_bits=16,
         counter_bits=24)
-    case = draw_case(np.random.default_rng(1), config, max_steps=150, form="kernel",
+    case = draw_case(np.random.default_rng(31), config, max_steps=800, form="kernel",
                      residual=False)
     technology, table = Technology.load("28nm"), CellTable.load()
     found = switching_of(LayerWork(case.layer, case.x, case.residual), config, technology)
@@ -115,8 +116,9 @@ def test_a_layer_by_both_estimates() -> None:
     assert all(group.toggles > 0 and group.ratio for group in found.groups
                if group.name not in ("weight buffer",))
     buffer = next(group for group in found.groups if group.name == "weight buffer")
-    # A step is read where the address changes, and once ahead: as the model counts it.
-    assert buffer.memory_pj == pytest.approx(buffer.events_pj, rel=0.02)
+    # A step is read where the address changes: as the model counts it, but for the edges.
+    one = wide_sram_pj(step_format(config).bits, config.weight_steps, technology)
+    assert buffer.memory_pj == pytest.approx(buffer.events_pj, abs=2 * one)
 
 
 def _modules() -> list[ModuleSwitching]:
