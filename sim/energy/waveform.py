@@ -106,15 +106,25 @@ def edges(
 
 
 def final(path: Path, keys: Iterable[str]) -> dict[str, int]:
-    """Return the last value of signals; unknown bits, and what never changes, are 0."""
-    values = dict.fromkeys(keys, 0)
+    """Return the last value of vectors; what never changes is 0.
+
+    Raises
+    ------
+    WaveformFormatError
+        If a bit of one is unknown.
+    """
+    last = dict.fromkeys(keys, "0")
     with path.open() as lines:
         for line in lines:
             if line.startswith("b"):
                 digits, _, key = line[1:-1].partition(" ")
-                if key in values:
-                    values[key] = _number(digits)
-    return values
+                if key in last:
+                    last[key] = digits
+    unknown = [key for key, digits in last.items() if set(digits) - set("01")]
+    if unknown:
+        name = next(one.path for one in header(path) if one.key == unknown[0])
+        raise WaveformFormatError(f"{path}: {name} ends with unknown bits, {last[unknown[0]]!r}")
+    return {key: int(digits, 2) for key, digits in last.items()}
 
 
 def _number(digits: str) -> int:

@@ -25,6 +25,7 @@ from smartdeal.sim.energy.switching import (
     switching_of,
 )
 from smartdeal.sim.energy.technology import Technology, TechnologyError
+from smartdeal.sim.energy.waveform import WaveformFormatError
 from smartdeal.sim.job import Job
 from smartdeal.sim.runner import build_simulator, run_job
 from smartdeal.sim.simulate import LayerWork
@@ -169,6 +170,14 @@ def test_counters_that_are_missing(tmp_path: Path) -> None:
     assert read_counters(waves, {"": {"gate": 2}})[0].counts == {"gate": 5}
     with pytest.raises(SwitchingError, match=r"^the waveform has no counters of one$"):
         read_counters(waves, {"": {"gate": 2}, "one": {"gate": 1}})
+
+
+def test_counters_with_unknown_bits(tmp_path: Path) -> None:
+    waves = tmp_path / "counters.vcd"
+    waves.write_text("$scope module tiny $end\n$var wire 48 # switching_shown_gate $end\n"
+                     "$upscope $end\n$enddefinitions $end\n#1\nbx01 #\n")
+    with pytest.raises(WaveformFormatError, match="switching_shown_gate ends with unknown bits"):
+        read_counters(waves, {"": {"gate": 2}})
 
 
 def test_system_memory_is_refused() -> None:
