@@ -2,7 +2,7 @@
 
     python bench/switching.py
 
-The figures are in docs/results.md. For a layer of a network and an accelerator of your own use
+For a layer of a network and an accelerator of your own use
 `smartdeal report NET --switching LAYER`.
 """
 

@@ -11,8 +11,6 @@ from amaranth.lib.wiring import In, Out
 
 from smartdeal.boards.gates import CountingNetlist, MemoryClass, counter_class, counting_netlist
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.hw.isa import step_format
-from smartdeal.sim.cases import draw_case
 from smartdeal.sim.energy.arithmetic import wide_sram_pj
 from smartdeal.sim.energy.cells import CellTable
 from smartdeal.sim.energy.price import COMPONENTS
@@ -96,32 +94,6 @@ def test_toggles_by_hand(
     assert found["one"]["gate"] > found["two"]["gate"] > 0
 
 
-@pytest.mark.slow
-def test_a_layer_by_both_estimates() -> None:
-    """The netlist computes a layer exactly, and every count is in one row."""
-    config = AcceleratorConfig(
-        rows=3, cols=2, activation_words=256, weight_steps=256, basis_entries=32,
-        channel_entries=32, program_words=64, acc_bits=20, sum_bits=32, exponents=4, max_slices=4,
-        host_bits=32, max_pool=False, residual=False, move=False, reduce=False, field_bits=16,
-        counter_bits=24)
-    case = draw_case(np.random.default_rng(31), config, max_steps=800, form="kernel",
-                     residual=False)
-    technology, table = Technology.load("28nm"), CellTable.load()
-    found = switching_of(LayerWork(case.layer, case.x, case.residual), config, technology)
-    every = sum(table.energy_pj(counter_class(name), count, technology)
-                for module in found.modules for name, count in module.counts.items())
-    assert found.total.switching_pj == pytest.approx(every)
-    assert found.total.toggles == sum(
-        count for module in found.modules for name, count in module.counts.items()
-        if name in ("gate", "complex", "flip_flop"))
-    assert all(group.toggles > 0 and group.ratio for group in found.groups
-               if group.name not in ("weight buffer",))
-    buffer = next(group for group in found.groups if group.name == "weight buffer")
-    # A step is read where the address changes: as the model counts it, but for the edges.
-    one = wide_sram_pj(step_format(config).bits, config.weight_steps, technology)
-    assert buffer.memory_pj == pytest.approx(buffer.events_pj, abs=2 * one)
-
-
 def _modules() -> list[ModuleSwitching]:
     return [
         ModuleSwitching(path="", cells={"gate": 1}, counts={"gate": 3}),
@@ -151,6 +123,12 @@ def test_rows() -> None:
     assert rows["requantise"].memory_pj == pytest.approx(wide_sram_pj(83, 256, technology))
     assert rows["activation buffer"].memory_pj == pytest.approx(technology.sram(2048))
     assert rows["control"].toggles == 3
+    # Each count is in one row: the rows' sum is that of all modules.
+    every = sum(table.energy_pj(counter_class(name), count, technology)
+                for module in _modules() for name, count in module.counts.items())
+    assert sum(row.switching_pj for row in rows.values()) == pytest.approx(every)
+    assert sum(row.toggles for row in rows.values()) == 3 + 100 + 20
+    assert sum(row.cells for row in rows.values()) == 1 + 5 + 8
     # Every component but DRAM, which no netlist has, stands in one row.
     named = [component for components, _ in GROUPS.values() for component in components]
     assert sorted(named) == sorted(set(COMPONENTS) - {"DRAM"})
