@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from smartdeal.boards.bitstream import check_bitstream
 from smartdeal.boards.catalogue import Board
 from smartdeal.boards.clocks import PllSettings, pll_settings
 from smartdeal.boards.core import BoardCore
@@ -206,7 +207,10 @@ def _places(path: list[dict[str, Any]]) -> tuple[str, ...]:
 
 
 def pack(board: Board, sources: Sources, seed: int, folder: Path, bitstream: Path) -> float:
-    """Make the bitstream of a routed seed; it appears under its name when it is complete."""
+    """Make the bitstream of a routed seed; it appears under its name when it is complete.
+
+    On iCE40 it is unpacked first: it must hold what place and route has made.
+    """
     target = board.target
     temporary = folder / f".{bitstream.name}.part"
     routed = f"seed_{seed}.{_ROUTED[target]}"
@@ -220,6 +224,8 @@ def pack(board: Board, sources: Sources, seed: int, folder: Path, bitstream: Pat
                            what="packing", folder=folder, log=folder / "pack.log")
         if not temporary.is_file() or not temporary.stat().st_size:
             raise BuildStepError(f"packing made no bitstream (log: {folder / 'pack.log'})")
+        if target == "ice40":
+            check_bitstream(temporary, folder / routed)
         temporary.replace(bitstream)
     finally:
         temporary.unlink(missing_ok=True)

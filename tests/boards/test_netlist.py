@@ -36,7 +36,8 @@ def drawn(seed: int) -> NetworkProgram:
 def test_runs_a_network(target):
     top = "netlist"
     names = ["clk", "rst", *(port.name for port in ports(Accelerator(CONFIG)))]
-    simulator = build_simulator(gate_level(Accelerator(CONFIG), top, target), top, names)
+    simulator = build_simulator(gate_level(Accelerator(CONFIG), top, target), top, names,
+                                quick=True)
     for seed in range(3):
         program = drawn(seed)
         rng = np.random.default_rng(seed)
