@@ -4,7 +4,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from smartdeal.boards.catalogue import Board
 from smartdeal.boards.clocks import PllSettings, pll_settings
 from smartdeal.boards.core import BoardCore
 from smartdeal.boards.errors import BuildStepError, FitError
-from smartdeal.boards.technology import TARGETS
+from smartdeal.boards.technology import TARGETS, Resources
 from smartdeal.boards.tools import command, run_tool, yosys_command
 from smartdeal.boards.top import CORE_MODULE, BoardTop
 from smartdeal.golden.files import write_whole
@@ -21,7 +21,7 @@ from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.technology import TECHNOLOGIES
 from smartdeal.hw.verilog import emit
 
-__all__ = ["BITSTREAMS", "Routed", "Sources", "generate", "pack", "route", "synthesise"]
+__all__ = ["BITSTREAMS", "Routed", "Sources", "count", "generate", "pack", "route", "synthesise"]
 
 _TOP = "top"
 #: Suffix of the file that goes to the board, by technology.
@@ -142,6 +142,24 @@ def synthesise(board: Board, folder: Path) -> float:
         "tee -q -o stat.json stat -json", "write_json netlist.json", ""]).encode())
     return run_tool(yosys_command("synth.ys"), what="synthesis", folder=folder,
                     log=folder / "synthesis.log")
+
+
+def count(board: Board, sources: Sources, folder: Path) -> Resources:
+    """Return what a synthesised design takes of the device.
+
+    On iCE40 ``lut`` are logic cells, as place and route packs them: a flip-flop or a carry takes
+    one for itself where no table goes with it.
+    """
+    cells = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
+    resources = TARGETS[board.target].count(cells)
+    if board.target != "ice40":
+        return resources
+    constraints = f"{_TOP}.{_CONSTRAINTS[board.target]}"
+    run_tool([*command(_NEXTPNR[board.target]), *sources.device_options, "--json", "netlist.json",
+              "--pcf", constraints, "--pack-only", "--report", "pack.json"],
+             what="packing cells", folder=folder, log=folder / "cells.log")
+    used = json.loads((folder / "pack.json").read_text())["utilization"]["ICESTORM_LC"]["used"]
+    return replace(resources, lut=int(used))
 
 
 def route(

@@ -74,7 +74,9 @@ def test_choice():
 
 def test_sizes_that_cannot_fit():
     with pytest.raises(FitError, match=r"a 48×64 array does not fit ulx3s_85f: it would take about "
-                                       r"[\d,]+ LUTs of 83,640; the largest that fits is \d+×\d+"):
+                                       r"[\d,]+ LUTs of 83,640 and [\d,]+ block RAMs of 208 and "
+                                       r"[\d,]+ multipliers of 156; the largest that fits is "
+                                       r"24×24"):
         choose(board("ulx3s_85f"), {"rows": 48, "cols": 64})
 
 
