@@ -50,7 +50,9 @@ def main() -> None:
 def build(name: str, folder: Path, seeds: int, nice: int) -> dict[str, Any]:
     """Return the report of a build, or why there is none."""
     title, _, size = name.partition(":")
-    given = dict(zip(("rows", "cols"), map(int, size.split("x")), strict=True)) if size else {}
+    given: dict[str, Any] = {}
+    if size:
+        given = dict(zip(("rows", "cols"), map(int, size.split("x")), strict=True))
     chosen = board(title)
     began = time.monotonic()
     try:
