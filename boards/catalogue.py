@@ -98,7 +98,8 @@ _ECP5_85 = Resources(lut=83_640, ff=83_640, bram=208, dsp=156)
 #: A whole ResNet-8 or ResNet-20 at 32 × 32 stays on chip: activations, and a segment of weights.
 _LARGE = dict(rows=15, cols=32, drain_lanes=8, activation_words=2048, weight_steps=4096,
               channel_entries=1024, basis_entries=1024, program_words=1024)
-_MIDDLE = dict(rows=6, cols=16, drain_lanes=2, activation_words=2048, weight_steps=2048,
+#: The same networks with the block RAMs of a smaller device, on a smaller array.
+_MIDDLE = dict(rows=6, cols=16, drain_lanes=2, activation_words=4096, weight_steps=2048,
                channel_entries=512, basis_entries=512, program_words=512, host_bits=32)
 #: Layers, not networks: what there is room for beside the control logic.
 _SMALL = dict(rows=2, cols=2, exponents=4, acc_bits=16, sum_bits=32, drain_lanes=1, max_slices=1,
