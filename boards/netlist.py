@@ -17,7 +17,7 @@ __all__ = ["NETLIST_TARGETS", "gate_level", "with_models"]
 
 #: By technology, options and name of Yosys' file of simulation models of its cells.
 _MODELS = {"ecp5": "-D NO_INCLUDES +/lattice/cells_sim_ecp5.v",
-           "ice40": "-D ICE40_U +/ice40/cells_sim.v"}
+           "ice40": "-defer -D ICE40_U +/ice40/cells_sim.v"}
 #: Models of the blocks that Yosys knows only by their ports.
 _OWN_MODELS = {"ecp5": ECP5_MODELS, "ice40": ""}
 NETLIST_TARGETS = tuple(_MODELS)
