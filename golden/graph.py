@@ -20,6 +20,7 @@ from smartdeal.golden.forms import Weights
 from smartdeal.golden.layers import IntegerNetwork, LayerKind
 from smartdeal.golden.networks import NetworkError, ResNet
 from smartdeal.golden.shift_norm import ShiftBatchNorm2d
+from smartdeal.golden.straight import sign
 
 __all__ = [
     "FloatGraph", "FloatNode", "Network", "Normalisation", "Padding", "Shape", "find_layer",
@@ -81,6 +82,11 @@ class FloatNode:
         The form that the weights were trained in, equal to them: no other is made.
     form : str
         Its name.
+    binary_input : bool
+        The input is a tensor of ±1, and ``pad_value`` outside the image.
+    pad_value : +1 or -1
+    signs : 0, +1 or -1
+        The output is its signs, +1 for zero, and readers pad it with this value; 0 if it is not.
     """
 
     name: str
@@ -97,6 +103,9 @@ class FloatNode:
     exact: bool = False
     trained: Weights | None = None
     form: str = ""
+    binary_input: bool = False
+    pad_value: int = -1
+    signs: int = 0
 
     def forward(self, x: Tensor, residual: Tensor | None) -> Tensor:
         """Evaluate in floating point: (B, C, H, W) to (B, M, H', W')."""
@@ -106,7 +115,8 @@ class FloatNode:
                                       self.norm.beta, eps=self.norm.eps)
         if residual is not None:
             x = x + residual
-        return x.relu() if self.relu else x
+        x = x.relu() if self.relu else x
+        return sign(x) if self.signs else x
 
     def _operation(self, x: Tensor) -> Tensor:
         if self.kind == "average_pool":
@@ -119,8 +129,9 @@ class FloatNode:
         if self.kind == "linear":
             flat = functional.linear(torch.flatten(x, 1), self.weights[:, :, 0, 0], self.bias)
             return flat[:, :, None, None]
-        if (top, left) != (bottom, right):
-            x, top, left = functional.pad(x, (left, right, top, bottom)), 0, 0
+        if (top, left) != (bottom, right) or self.binary_input:
+            outside = float(self.pad_value) if self.binary_input else 0.0
+            x, top, left = functional.pad(x, (left, right, top, bottom), value=outside), 0, 0
         return functional.conv2d(x, self.weights, self.bias, self.stride, (top, left))
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -231,7 +242,8 @@ def _weights(layer: nn.Conv2d | nn.Linear) -> dict[str, Any]:
     """Return a layer's weights, and the form that a drop-in layer was trained in."""
     if isinstance(layer, FormLayer):
         trained = layer.export()  # first: it may round the layer's weights
-        return {"trained": trained, "weights": original_weights(layer), "form": layer.form}
+        return {"trained": trained, "weights": original_weights(layer), "form": layer.form,
+                "binary_input": layer.binary_input, "pad_value": layer.pad_value}
     return {"weights": original_weights(layer)}
 
 
@@ -279,7 +291,8 @@ def _linear(linear: nn.Linear, source: str) -> FloatNode:
 def float_graph(model: ResNet, size: tuple[int, int] | None = None) -> FloatGraph:
     """Return a built-in network as a graph, which shares its parameters' memory.
 
-    A shortcut's convolution comes directly before the convolution that adds it.
+    A shortcut's convolution comes directly before the convolution that adds it. Where a layer has a
+    binary input, the signs are a tensor of the graph (:mod:`smartdeal.golden.signs`).
 
     Parameters
     ----------
@@ -291,26 +304,32 @@ def float_graph(model: ResNet, size: tuple[int, int] | None = None) -> FloatGrap
     NetworkError
         If a layer is not supported, naming it.
     """
-    nodes = [_convolution(model, "conv1", "bn1", True, _IMAGE)]
+    first, *others = model.rectified
+    nodes = [_convolution(model, "conv1", "bn1", first, _IMAGE)]
     if model.maxpool is not None:
         nodes.append(_max_pool(model.maxpool, "conv1"))
-    for prefix, block in model.blocks:
+    for (prefix, block), relu in zip(model.blocks, others, strict=True):
         source = shortcut = nodes[-1].name
         *firsts, last = block.chain
-        for conv, norm in firsts:
+        for (conv, norm), rectified in zip(firsts, block.rectified(relu), strict=False):
             nodes.append(_convolution(
-                model, f"{prefix}.{conv}", f"{prefix}.{norm}", True, nodes[-1].name))
+                model, f"{prefix}.{conv}", f"{prefix}.{norm}", rectified, nodes[-1].name))
         inner = nodes[-1].name
         if block.downsample is not None:
             shortcut = f"{prefix}.downsample.0"
             nodes.append(_convolution(
                 model, shortcut, f"{prefix}.downsample.1", False, source))
         nodes.append(_convolution(
-            model, f"{prefix}.{last[0]}", f"{prefix}.{last[1]}", True, inner, shortcut))
+            model, f"{prefix}.{last[0]}", f"{prefix}.{last[1]}", relu, inner, shortcut))
     nodes.append(FloatNode(name="avgpool", kind="average_pool", input=nodes[-1].name))
     nodes.append(_linear(model.fc, "avgpool"))
     channels, height, width = model.spec.input_shape
-    return FloatGraph(model.name, tuple(nodes), (channels, *(size or (height, width))))
+    shape = (channels, *(size or (height, width)))
+    if any(node.binary_input for node in nodes):
+        from smartdeal.golden.signs import with_signs  # which knows what a node is
+
+        nodes = with_signs(nodes, shape)
+    return FloatGraph(model.name, tuple(nodes), shape)
 
 
 @torch.no_grad()

@@ -62,7 +62,8 @@ def test_forms_are_trained_from_scratch(
     """The integer network of the trained weights, written and read, beats the floor."""
     torch.manual_seed(1)
     usual = recipe(form)
-    model = convert(build_network("resnet8"), forms_of(form, {}), FormOptions(restarts=1))
+    forms = forms_of("resnet8", form, {})
+    model = convert(build_network("resnet8"), forms, FormOptions(restarts=1))
     assert isinstance(model, ResNet)
     trained(model, digits, epochs=5, optimiser=usual.optimiser, rate=min(usual.rate, 0.1),
             weight_decay=usual.weight_decay)
