@@ -30,12 +30,12 @@ class _Binary(LatentWeights):
     network's normalisations keep fitting. A layer made anew has gain 1, as published.
     """
 
+    form = "binary"
     gain: Tensor
 
-    @property
-    def form(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """``bnn`` where the input is binarised too, else ``binary``."""
-        return "bnn" if self.binary_input else "binary"
+    def take_signs(self) -> None:
+        """Binarise the input too: the form is ``bnn`` then."""
+        self.binary_input, self.form = True, "bnn"
 
     def prepare(self, weights: Tensor) -> Tensor:
         if not hasattr(self, "gain"):  # called first by the constructor, with initial weights
@@ -86,13 +86,16 @@ class BinaryConv2d(_Binary, FormConv2d):
         if binary_input and (self.padding_mode != "zeros" or isinstance(self.padding, str)):
             raise ValueError(f"padding must be a number of positions, not {self.padding!r} of "
                              f"{self.padding_mode!r}")
-        self.binary_input, self.pad_value = binary_input, pad_value
+        self.pad_value = pad_value
+        if binary_input:
+            self.take_signs()
 
     @classmethod
     def from_float(cls, layer: nn.Module, options: FormOptions | None = None) -> Self:
         made = super().from_float(layer, options)
         if isinstance(layer, FormConv2d) and layer.binary_input:
-            made.binary_input, made.pad_value = True, layer.pad_value
+            made.take_signs()
+            made.pad_value = layer.pad_value
         return made
 
 
@@ -102,7 +105,8 @@ class BinaryLinear(_Binary, FormLinear):
     def __init__(self, *arguments: Any, binary_input: bool = False,
                  options: FormOptions | None = None, **keywords: Any) -> None:
         super().__init__(*arguments, options=options, **keywords)
-        self.binary_input = binary_input
+        if binary_input:
+            self.take_signs()
 
 
 class BinarisedConv2d(BinaryConv2d):

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from smartdeal.golden.float_nodes import FloatNode, Shape
 from smartdeal.golden.formats import PACKED
 from smartdeal.golden.forms import TermWeights, Weights
-from smartdeal.golden.graph import FloatNode, Shape
 from smartdeal.golden.layers import IntegerNetwork, Requantisation
 from smartdeal.golden.networks import NetworkError
 from smartdeal.golden.options import FormError

@@ -54,7 +54,8 @@ def float_network(digits: DataSet) -> ResNet:
 
 @pytest.mark.parametrize(("form", "floor"), [
     ("smartdeal", 0.96), ("smartdeal-train", 0.96), ("deepshift-q", 0.96), ("deepshift-ps", 0.95),
-    ("shift2", 0.96), ("int8", 0.96), ("binary", 0.94), ("cws", 0.94),
+    ("shift2", 0.96), ("int8", 0.96), ("binary", 0.94), ("bnn", 0.94),
+    ("cws", 0.94),
 ])
 def test_forms_are_trained_from_scratch(
     form: str, floor: float, digits: DataSet, tmp_path: Path,
