@@ -268,12 +268,13 @@ class SerialBridge(wiring.Component):
         position = self._position
         beat    = Signal(self.host_bits)
         fetched = Signal()
+        offered = Signal()  # in OFFER; the accelerator's loader hangs on it
 
         def tell(count):
             m.d.sync += [self._words.eq(count), self._length.eq(2), position.eq(0)]
             m.next = "TELL"
 
-        m.d.comb += self.load.payload.eq(beat)
+        m.d.comb += [self.load.payload.eq(beat), self.load.valid.eq(offered)]
         with m.State("LOAD"):
             m.d.sync += fetched.eq(0)
             m.next = "GATHER"
@@ -284,11 +285,12 @@ class SerialBridge(wiring.Component):
             with m.If(fetched):
                 m.d.sync += [beat.eq(Cat(beat, argument.data)[8:]), position.eq(position + 1)]
                 with m.If((position & (beat_bytes - 1)) == beat_bytes - 1):
+                    m.d.sync += offered.eq(1)
                     m.next = "OFFER"
         with m.State("OFFER"):
             # The accelerator takes no beat while a program runs, and every program ends.
-            m.d.comb += self.load.valid.eq(1)
             with m.If(self.load.ready):
+                m.d.sync += offered.eq(0)
                 m.next = "GATHER"
                 with m.If(position == frames.length):
                     tell(position)
@@ -300,26 +302,29 @@ class SerialBridge(wiring.Component):
         left    = Signal(range(beat_bytes + 1))
         waiting = Signal(_STALL_BITS)
         wanted  = Signal(LENGTH_BITS)
+        taking  = Signal()  # in TAKE: another beat is wanted
+        m.d.comb += self.store.ready.eq(taking)
         with m.State("STORE"):
             m.d.sync += [wanted.eq(self._words), waiting.eq(0), left.eq(0)]
+            m.d.sync += taking.eq(self._words[:16] != 0)
             m.next = "TAKE"
             with m.If((self._words[:16] > MAX_PAYLOAD) | ((self._words & (beat_bytes - 1)) != 0)):
+                m.d.sync += taking.eq(0)
                 m.next = "MALFORMED"
         with m.State("TAKE"):
             m.d.sync += [self._length.eq(position), waiting.eq(waiting + 1),
                          beat.eq(self.store.payload), left.eq(beat_bytes)]
-            with m.If(position == wanted):
+            with m.If(~taking):
                 m.next = "REPLY"
-            with m.Else():
-                m.d.comb += self.store.ready.eq(1)
-                with m.If(self.store.valid):
-                    m.d.sync += waiting.eq(0)
-                    m.next = "SCATTER"
-                with m.Elif(waiting.all()):
-                    m.d.sync += self._status.eq(Status.STALLED)
-                    m.next = "REPLY"
+            with m.Elif(self.store.valid):
+                m.d.sync += [waiting.eq(0), taking.eq(0)]
+                m.next = "SCATTER"
+            with m.Elif(waiting.all()):
+                m.d.sync += [self._status.eq(Status.STALLED), taking.eq(0)]
+                m.next = "REPLY"
         with m.State("SCATTER"):
             m.d.comb += [result.en.eq(1), result.data.eq(beat[:8])]
             m.d.sync += [position.eq(position + 1), beat.eq(beat >> 8), left.eq(left - 1)]
             with m.If(left == 1):
+                m.d.sync += taking.eq(position + 1 != wanted)
                 m.next = "TAKE"

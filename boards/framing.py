@@ -167,11 +167,11 @@ class FrameSender(wiring.Component):
         special  = Signal()
         end      = Signal.like(index)  # of the payload
         m.d.comb += [
-            end.eq(self.length + 3),
             self.address.eq(index - 3),
             special.eq((body == FLAG) | (body == ESCAPE)),
             crc.byte.eq(body),
         ]
+        m.d.sync += end.eq(self.length + 3)  # long before a byte is chosen
         with m.FSM() as fsm:
             m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
             with m.State("IDLE"):

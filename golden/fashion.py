@@ -32,7 +32,11 @@ RETRAINED: dict[str, dict[str, str]] = {
         "shift2": "resnet8_fashion_shift2.npz", "binary": "resnet8_fashion_binary.npz",
         "deepshift-ps": "resnet8_fashion_deepshift-ps.npz",
     },
-    "resnet20_fashion": {"sparse": "resnet20_fashion_smartdeal.npz"},
+    "resnet20_fashion": {
+        "sparse": "resnet20_fashion_smartdeal.npz",
+        "deepshift-q": "resnet20_fashion_deepshift.npz",
+        "shift2": "resnet20_fashion_shift2.npz", "binary": "resnet20_fashion_binary.npz",
+    },
 }
 #: What the labels 0…9 mean.
 CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat",

@@ -79,7 +79,7 @@ class Accelerator(wiring.Component):
         written = readout.write_mask.any()
         if config.move:
             mover = self._mover(m, control, issue, buffer, readout)
-            written |= mover.write_mask.any()
+            written |= mover.writing
         else:
             m.d.sync += control.activation_error.eq(issue.activation_error | readout.store_error)
 
@@ -92,8 +92,7 @@ class Accelerator(wiring.Component):
             control.issue_active.eq(issue.active),
             control.readout_busy.eq(sequence.busy),
             # step issue ↔ read-out control
-            issue.readout_busy.eq(sequence.busy),
-            issue.readout_ending.eq(sequence.last_command),
+            issue.readout_hold.eq(sequence.hold),
             issue.fetch.eq(sequence.fetch),
             issue.fetch_word.eq(sequence.fetch_word),
             sequence.unit_valid.eq(issue.unit_valid),
@@ -183,7 +182,7 @@ class Accelerator(wiring.Component):
         ]
         m.d.sync += control.activation_error.eq(issue.activation_error | readout.store_error
                                                 | mover.write_error)
-        with m.If(mover.write_mask.any()):
+        with m.If(mover.writing):
             m.d.comb += [
                 buffer.write_word.eq(mover.write_word),
                 buffer.write_lane.eq(mover.write_lane),
@@ -198,26 +197,31 @@ class Accelerator(wiring.Component):
         m.submodules.registers = registers = RegisterFile(config)
         m.submodules.loader    = loader    = Loader(config)
         m.submodules.reader    = reader    = Reader(
-            config, read_latency=1 + ActivationBuffer.READ_LATENCY)
+            config, read_latency=StepIssue.READ_LATENCY)
         wiring.connect(m, host=wiring.flipped(self.bus), registers=registers.bus)
         wiring.connect(m, host=wiring.flipped(self.load), loader=loader.i)
         wiring.connect(m, reader=reader.o, host=wiring.flipped(self.store))
+        running = Signal()
+        # A program runs, or has just ended: much of the loader and the reader hangs on it.
+        occupied = Signal()
+        m.d.sync += occupied.eq(registers.starting | running)
         m.d.comb += [
             self.interrupt.eq(registers.interrupt),
             self.reading.eq(reader.active),
             control.start.eq(registers.start),
             control.abort.eq(registers.clear),
-            loader.hold.eq(control.busy),
+            loader.hold.eq(occupied),
             loader.clear.eq(registers.clear),
             reader.start.eq(registers.read_start),
-            reader.hold.eq(control.busy),
+            reader.hold.eq(occupied),
             reader.clear.eq(registers.clear),
             reader.address.eq(registers.read_address),
             reader.count.eq(registers.read_count),
             reader.vector.eq(buffer.vector),
             issue.host_read.eq(reader.read),
             issue.host_word.eq(reader.word),
-            registers.running.eq(control.busy),
+            running.eq(control.busy | registers.start),
+            registers.running.eq(running),
             registers.done.eq(control.done),
             registers.program_failed.eq(control.failed),
             registers.program_error.eq(control.error),
@@ -236,6 +240,7 @@ class Accelerator(wiring.Component):
             m.d.comb += [
                 registers.stall_memory.eq(control.waiting_memory | issue.waiting_memory),
                 registers.refuse.eq(self.memory.refuse),
+                self.memory.running.eq(running),
             ]
         # The activation buffer's one write port: the host's while nothing runs.
         m.d.comb += [
@@ -291,5 +296,4 @@ class Accelerator(wiring.Component):
             port.spill_start.eq(control.spill_start),
             port.spill_range.eq(control.spill_range),
             port.cancel.eq(control.cancel),
-            port.running.eq(control.busy),
         ]

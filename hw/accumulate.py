@@ -28,8 +28,8 @@ class SumStage(wiring.Component):
         ``sums`` holds a chunk.
     first, last : In(1)
         The chunk starts a sum, completes a sum. What completes is not stored.
-    next_index : In
-        Place of the next cycle's partial sum, less than rows · chunks.
+    coming_index : In
+        Place of the partial sum of the cycle after next, less than rows · chunks.
     sums : In(ArrayLayout(signed(sum_bits), drain_lanes))
     in_image : In(drain_lanes)
         Lanes that count in reduce mode.
@@ -43,7 +43,7 @@ class SumStage(wiring.Component):
     valid:      Signal
     first:      Signal
     last:       Signal
-    next_index: Signal
+    coming_index: Signal
     sums:       data.View
     totals:     data.View
     in_image:   Signal
@@ -57,7 +57,7 @@ class SumStage(wiring.Component):
             "valid":      In(1),
             "first":      In(1),
             "last":       In(1),
-            "next_index": In(range(self.depth)),
+            "coming_index": In(range(self.depth)),
             "sums":       In(lanes),
             "totals":     Out(lanes),
             **({"in_image": In(config.drain_lanes), "reduce": In(1)} if config.reduce else {}),
@@ -88,37 +88,52 @@ class SumStage(wiring.Component):
 
         m.d.sync += [totals.eq(added), self.totals.eq(totals)]
         if config.reduce:
+            # The first level of the sum over lanes is a cycle earlier than the others.
+            values = [added[lane] for lane in range(config.drain_lanes)]
+            level  = [Signal(signed(config.sum_bits), name=f"level_{lane}")
+                      for lane in range(0, len(values), 2)]
+            m.d.sync += [sum_.eq(value) for sum_, value in zip(level, _pairs(values), strict=True)]
             with m.If(self.reduce):
-                m.d.sync += self.totals[0].eq(_tree([totals[lane] for lane in
-                                                     range(config.drain_lanes)]))
+                m.d.sync += self.totals[0].eq(_tree(level))
         return m
 
     def _partial(self, m, added, totals):
-        """Return the partial sums so far; in reduce mode those may be of the cycle before."""
+        """Return the partial sums so far; in reduce mode those may be of the cycles before."""
         lanes = added.shape()
         m.submodules.partial = memory = Memory(shape=lanes, depth=self.depth, init=[])
-        load = memory.read_port()
-        save = memory.write_port()
+        load  = memory.read_port()
+        save  = memory.write_port()
+        # Block RAM is slow to answer: what is read is used a cycle later.
+        next_index = Signal(range(self.depth))
         index   = Signal(range(self.depth))
-        forward = Signal()
+        loaded  = Signal(lanes)
+        forward = Signal()  # what was stored in the cycle before
+        earlier = Signal()  # what was stored in the cycle before that, when this one was read
         m.d.sync += [
-            index.eq(self.next_index),
-            forward.eq(save.en & (self.next_index == index)),
+            next_index.eq(self.coming_index),
+            index.eq(next_index),
+            forward.eq(save.en & (next_index == index)),
+            earlier.eq(save.en & (self.coming_index == index)),
+            loaded.eq(Mux(earlier, totals, load.data)),
         ]
         m.d.comb += [
             load.en.eq(1),
-            load.addr.eq(self.next_index),
+            load.addr.eq(self.coming_index),
             save.addr.eq(index),
             save.data.eq(added),
             save.en.eq(self.valid & ~self.last),
         ]
-        return [Mux(forward, totals[lane], load.data[lane])
+        return [Mux(forward, totals[lane], loaded[lane])
                 for lane in range(self.config.drain_lanes)]
+
+
+def _pairs(values):
+    return [values[i] + values[i + 1] if i + 1 < len(values) else values[i]
+            for i in range(0, len(values), 2)]
 
 
 def _tree(values):
     """Add up values pairwise, so that the depth is the logarithm of their number."""
     while len(values) > 1:
-        values = [values[i] + values[i + 1] if i + 1 < len(values) else values[i]
-                  for i in range(0, len(values), 2)]
+        values = _pairs(values)
     return values[0]

@@ -84,10 +84,11 @@ class ActivationBuffer(wiring.Component):
                 write.en.eq(self.write_mask[bank]),
             ]
 
-        # Rotate by the lane, a power of two per level, half of the levels in each of two cycles.
-        # Rotations add up modulo cols, so cols need not be a power of two.
+        # Rotate by the lane, a power of two per level, in two cycles: fewer levels in the first,
+        # as block RAM is slow to answer. Rotations add up modulo cols, so cols need not be a power
+        # of two.
         levels = self.read_lane.shape().width
-        first  = (levels + 1) // 2
+        first  = max(1, (levels - 1) // 3)
         lane_1 = Signal.like(self.read_lane)
         lane_2 = Signal.like(self.read_lane)
         middle = Signal(ACT_BITS * cols)

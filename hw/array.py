@@ -7,6 +7,7 @@ from amaranth.utils import bits_for
 
 from smartdeal.golden.formats import ACT_BITS
 from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.delay import Delay
 from smartdeal.hw.multiplexer import Multiplexer
 from smartdeal.hw.pe import ProcessingRow, coefficient_layout
 
@@ -16,7 +17,8 @@ __all__ = ["ProcessingArray"]
 class ProcessingArray(wiring.Component):
     """R rows of N PEs; results are read one row and ``drain_lanes`` columns at a time.
 
-    Timing: a step takes effect at the end of its cycle. ``lanes`` shows the selected results
+    Timing: a step takes effect at the end of the cycle in which its vector is given; coefficients,
+    ``last`` and ``maximum`` are given a cycle before. ``lanes`` shows the selected results
     ``READ_LATENCY`` cycles after ``read_row`` and ``read_chunk``; a selection in the cycle after
     ``last`` already sees the new results.
 
@@ -30,7 +32,7 @@ class ProcessingArray(wiring.Component):
         One activation per column.
     coefficients : In(ArrayLayout(coefficient, rows))
     last : In(1)
-        The step of this cycle ends a unit of work.
+        The step ends a unit of work.
     maximum : In(1)
         Maximum mode, which only row 0 has: pooling takes a step per channel, so that more rows
         would not be faster. Only with ``config.max_pool``.
@@ -43,7 +45,7 @@ class ProcessingArray(wiring.Component):
     lanes : Out(ArrayLayout(signed(acc_bits), drain_lanes))
     """
 
-    READ_LATENCY = 2
+    READ_LATENCY = 3
 
     vector:       data.View
     coefficients: data.View
@@ -97,24 +99,70 @@ class ProcessingArray(wiring.Component):
             if pe_row.max_pool:
                 m.d.comb += pe_row.maximum.eq(self.maximum)
         for col in range(config.cols):
-            m.submodules[f"column_{col}"] = pick = Multiplexer(
-                count=config.rows, bits=config.acc_bits)
+            m.submodules[f"column_{col}"] = pick = ColumnSelect(
+                rows=config.rows, bits=config.acc_bits)
             m.d.comb += [
-                pick.index.eq(self.read_row),
+                pick.read.eq(self.read),
+                pick.row.eq(self.read_row),
                 *(pick.i[row].eq(rows[row].results[col]) for row in range(config.rows)),
+                column[col].eq(pick.o),
             ]
-            with m.If(self.read):
-                m.d.sync += column[col].eq(pick.o)
 
-        chunk = Signal.like(self.read_chunk)
-        m.d.sync += chunk.eq(self.read_chunk)
+        m.submodules.chunk_delay = chunk_delay = Delay(self.read_chunk.shape(), 2)
+        m.d.comb += chunk_delay.i.eq(self.read_chunk)
         for lane in range(config.drain_lanes):
             m.submodules[f"lane_{lane}"] = pick = Multiplexer(
                 count=config.chunks, bits=config.acc_bits)
             m.d.comb += [
-                pick.index.eq(chunk),
+                pick.index.eq(chunk_delay.o),
                 *(pick.i[index].eq(column[index * config.drain_lanes + lane])
                   for index in range(config.chunks)),
             ]
             m.d.sync += self.lanes[lane].eq(pick.o)
+        return m
+
+
+class ColumnSelect(wiring.Component):
+    """The results of one column, of which ``row`` is read.
+
+    Timing: ``o`` shows the result two cycles after ``row``, and keeps it without ``read``.
+
+    Parameters
+    ----------
+    rows : int
+    bits : int
+        Bits of a result.
+
+    Members
+    -------
+    i : In(ArrayLayout(bits, rows))
+    read : In(1)
+    row : In(range(rows))
+    o : Out(bits)
+    """
+
+    i:    data.View
+    read: Signal
+    row:  Signal
+    o:    Signal
+
+    def __init__(self, *, rows: int, bits: int):
+        self.rows = rows
+        self.bits = bits
+        super().__init__({
+            "i":    In(data.ArrayLayout(bits, rows)),
+            "read": In(1),
+            "row":  In(range(rows)),
+            "o":    Out(bits),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        # Registers of each column: no register of the device could drive all columns in time.
+        read, row = Signal(), Signal.like(self.row)
+        m.d.sync += [read.eq(self.read), row.eq(self.row)]
+        m.submodules.pick = pick = Multiplexer(count=self.rows, bits=self.bits)
+        m.d.comb += [pick.i.eq(self.i), pick.index.eq(row)]
+        with m.If(read):
+            m.d.sync += self.o.eq(pick.o)
         return m

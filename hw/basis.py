@@ -82,6 +82,7 @@ class BasisStage(wiring.Component):
 
     Timing: ``sums`` belongs to the ``emit`` given ``LATENCY`` cycles before. One operand set per
     cycle; a filter's rows 0, 1, 2 of a chunk come one after the other, its chunks in order.
+    ``row``, ``taps`` and ``align`` are given a cycle before the operands that they belong to.
 
     Parameters
     ----------
@@ -144,20 +145,23 @@ class BasisStage(wiring.Component):
         filtered = signed(tap_sum.width + 2)
 
         # Without basis mode the operand passes: it is multiplied by 1, 0, 0.
-        taps = Signal(data.ArrayLayout(signed(BASIS_BITS), BASIS_SIZE))
+        taps  = Signal(data.ArrayLayout(signed(BASIS_BITS), BASIS_SIZE))
+        first = Signal()
+        align = Signal(ALIGN_BITS)
+        m.d.sync += [first.eq(self.row == 0), align.eq(self.align)]
         with m.If(~self.enable):
-            m.d.comb += taps[0].eq(1)
+            m.d.sync += [taps[0].eq(1), taps[1].eq(0), taps[2].eq(0)]
         with m.Else(), m.Switch(self.row):
             for row in range(BASIS_SIZE):
                 with m.Case(row):
                     for lag in range(BASIS_SIZE):
-                        m.d.comb += taps[lag].eq(self.taps[BASIS_SIZE * row + lag])
+                        m.d.sync += taps[lag].eq(self.taps[BASIS_SIZE * row + lag])
 
         tap_sums = []
         for index in range(lanes):
             m.submodules[f"lane_{index}"] = lane = BasisLane(acc_bits=config.acc_bits)
             m.d.comb += [
-                lane.first.eq(self.row == 0),
+                lane.first.eq(first),
                 lane.operand.eq(self.operands[index]),
                 lane.taps.eq(taps),
             ]
@@ -177,7 +181,7 @@ class BasisStage(wiring.Component):
             place_1.last_chunk.eq(self.last_chunk),
             place_1.first_tile.eq(self.first_tile),
             place_1.state_index.eq(self.state_index),
-            place_1.align.eq(self.align),
+            place_1.align.eq(align),
             place_2.eq(place_1),
             align_3.eq(place_2.align),
         ]
@@ -185,25 +189,27 @@ class BasisStage(wiring.Component):
         # carry[j] is what earlier positions add to lane j; a chunk leaves it for the next one.
         state     = data.ArrayLayout(filtered, BASIS_SIZE - 1)
         carry     = Signal(state)
+        kept      = Signal(state)
         carried   = Signal(state)
         remaining = Signal(state)
         m.submodules.state = memory = Memory(shape=state, depth=self.states, init=[])
         # Between two chunks of a filter and slice there are at least two cycles, its other rows':
-        # what is read one cycle ahead is not what is being written.
+        # what is read two cycles ahead was written in the cycle before.
         load = memory.read_port()
         save = memory.write_port()
         m.d.comb += [
             load.en.eq(1),
-            load.addr.eq(place_1.state_index),
+            load.addr.eq(self.state_index),
             save.addr.eq(place_2.state_index),
             save.data.eq(remaining),
             save.en.eq(place_2.emit & place_2.last_chunk),
             carried.eq(carry),
         ]
+        m.d.sync += kept.eq(load.data)
+        with m.If(place_1.first_tile):
+            m.d.sync += kept.eq(0)
         with m.If(place_2.first_chunk):
-            m.d.comb += carried.eq(load.data)
-            with m.If(place_2.first_tile):
-                m.d.comb += carried.eq(0)
+            m.d.comb += carried.eq(kept)
         with m.If(~self.enable):
             m.d.comb += carried.eq(0)
         with m.If(place_2.emit):

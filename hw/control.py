@@ -6,7 +6,13 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.hw.decode import InstructionCheck, instruction_layout, load_layout, take_word
+from smartdeal.hw.decode import (
+    InstructionCheck,
+    instruction_layout,
+    load_layout,
+    take_word,
+    watch_words,
+)
 from smartdeal.hw.isa import (
     ERROR_BITS,
     INSTRUCTION_WORDS,
@@ -23,7 +29,7 @@ from smartdeal.hw.isa import (
 from smartdeal.hw.layouts import layout_of
 from smartdeal.hw.memoryport import request_layout
 from smartdeal.hw.table import TableInterface, TablePort
-from smartdeal.hw.timing import FLUSH_CYCLES
+from smartdeal.hw.timing import FLUSH_CYCLES, MOVE_FLUSH_CYCLES
 
 __all__ = ["ProgramControl"]
 
@@ -179,16 +185,33 @@ class ProgramControl(wiring.Component):
         ]
 
         fetched = Signal(range(INSTRUCTION_WORDS + 1))
-        opcode  = read.data[:8]
-        excess  = Signal()  # a bit was set that no field has
+        # The word that came last, a cycle after the memory gave it: block RAM is slow to answer.
+        word    = self.instruction.as_value()[-32:]
+        opcode  = word[:8] if config.memory else self.instruction.opcode
+        # The check is deep: what it has found is looked at a cycle later.
+        field_wrong     = Signal()
+        feature_missing = Signal()
+        m.d.sync += [
+            field_wrong.eq(check.field_wrong), feature_missing.eq(check.feature_missing),
+        ]
+        refused = Signal()
+        m.d.comb += refused.eq(field_wrong)
+        if not config.memory:
+            excess = watch_words(m, config, self.instruction, fetched, read.data)
+            m.d.comb += refused.eq(field_wrong | excess)
+        starting = Signal()  # in BEGIN_MOVE
+        prepared = Signal()  # in PREPARE: wait is over
+        m.d.sync += [starting.eq(0), prepared.eq(0)]
         wait    = Signal(range(max(FLUSH_CYCLES, config.drain_lanes + 1) + 1))
         transfers_busy = self.transfers_busy if config.memory else Const(0)
         outside = self._spill_range(m) if config.memory else Const(0)
 
-        with m.FSM(name="control") as fsm:
+        m.d.comb += self.move.eq(starting & ~refused & ~feature_missing)
+        with m.FSM(name="control"):
             with m.State("IDLE"):
                 m.d.sync += [pointer.eq(0), fetched.eq(0)]
                 with m.If(self.start):
+                    m.d.sync += self.busy.eq(1)
                     m.next = "FETCH"
 
             with m.State("FETCH"):
@@ -201,49 +224,49 @@ class ProgramControl(wiring.Component):
                         m.d.sync += self.instruction.eq(
                             Cat(self.instruction.as_value()[32:], read.data))
                 else:
-                    take_word(m, config, self.instruction, fetched, read.data, excess)
-                with m.If((fetched == 1) & (opcode == Opcode.END)):
+                    take_word(m, config, self.instruction, fetched, read.data)
+                with m.If((fetched == 2) & (opcode == Opcode.END)):
                     m.d.comb += self.done.eq(~self.abort & ~transfers_busy)
+                    m.d.sync += [self.busy.eq(transfers_busy), fetched.eq(0)]
                     m.next = "IDLE"
                     if config.memory:
                         with m.If(transfers_busy):
                             m.next = "END"
                 if config.memory:
-                    with m.Elif((fetched == 1) & (opcode == Opcode.WAIT)):
-                        m.d.sync += [pointer.eq(pointer), fetched.eq(0)]
+                    with m.Elif((fetched == 2) & (opcode == Opcode.WAIT)):
+                        m.d.sync += [
+                            pointer.eq(pointer - 1), fetched.eq(0),
+                            self.instruction.eq(self.instruction),
+                        ]
                         m.next = "WAIT"
-                    with m.Elif((fetched == 1) & (opcode == Opcode.JUMP)):
-                        target = data.View(jump_layout, read.data).address
+                    with m.Elif((fetched == 2) & (opcode == Opcode.JUMP)):
+                        target = data.View(jump_layout, word).address
                         m.d.sync += [pointer.eq(target), fetched.eq(0)]
                         with m.If(target >= config.program_words):
                             self._fail(m, wait, ErrorCode.PROGRAM_RANGE)
                 else:
-                    with m.Elif((fetched == 1)
+                    with m.Elif((fetched == 2)
                                 & opcode.matches(Opcode.LOAD, Opcode.WAIT, Opcode.JUMP)):
                         self._fail(m, wait, ErrorCode.FEATURE)
                 if not config.move:
-                    with m.Elif((fetched == 1) & (opcode == Opcode.MOVE)):
+                    with m.Elif((fetched == 2) & (opcode == Opcode.MOVE)):
                         self._fail(m, wait, ErrorCode.FEATURE)
-                with m.Elif((fetched == 1)
+                with m.Elif((fetched == 2)
                             & ~opcode.matches(Opcode.LAYER, Opcode.MOVE, Opcode.LOAD)):
                     self._fail(m, wait, ErrorCode.OPCODE)
                 with m.Elif(fetched == INSTRUCTION_WORDS):
                     m.d.sync += pointer.eq(pointer)
                     m.next = "CHECK"
-                with m.Elif(pointer >= config.program_words):
+                # With the second word not yet asked for, an END may be the memory's last word.
+                with m.Elif((fetched != 1) & (pointer >= config.program_words)):
                     self._fail(m, wait, ErrorCode.PROGRAM_RANGE)
                 self._watch_abort(m, wait)
 
             with m.State("CHECK"):
                 m.d.sync += [fetched.eq(0), wait.eq(config.drain_lanes)]
-                with m.If(check.field_wrong | excess):
-                    self._fail(m, wait, ErrorCode.FIELD)
-                with m.Elif(check.feature_missing):
-                    self._fail(m, wait, ErrorCode.FEATURE)
-                if config.move:
-                    with m.Elif(self.instruction.opcode == Opcode.MOVE):
-                        m.d.comb += self.move.eq(1)
-                        m.next = "MOVE"
+                with m.If(self.instruction.opcode == Opcode.MOVE):
+                    m.d.sync += starting.eq(1)
+                    m.next = "BEGIN_MOVE"
                 if config.memory:
                     with m.Elif(self.instruction.opcode == Opcode.LOAD):
                         m.next = "LOAD"
@@ -252,11 +275,18 @@ class ProgramControl(wiring.Component):
                     m.next = "PREPARE"
                 self._watch_abort(m, wait)
 
+            with m.State("BEGIN_MOVE"):
+                m.next = "MOVE"
+                self._refuse(m, wait, refused, feature_missing)
+                self._watch_abort(m, wait)
+
             with m.State("PREPARE"):
-                with m.If(wait != 0):
-                    m.d.sync += wait.eq(wait - 1)
-                with m.Else():
+                m.d.sync += prepared.eq(wait <= 1)
+                with m.If(prepared):
                     self._begin(m, wait, outside)
+                with m.Else():
+                    m.d.sync += wait.eq(wait - 1)
+                self._refuse(m, wait, refused, feature_missing)
                 self._watch_abort(m, wait)
 
             with m.State("RUN"):
@@ -267,7 +297,7 @@ class ProgramControl(wiring.Component):
                 self._watch_abort(m, wait)
 
             with m.State("MOVE"):
-                m.d.sync += wait.eq(FLUSH_CYCLES)
+                m.d.sync += wait.eq(MOVE_FLUSH_CYCLES)
                 with m.If(~self.move_active):
                     m.next = "FLUSH"
                 self._watch_addresses(m, wait)
@@ -287,17 +317,23 @@ class ProgramControl(wiring.Component):
                     m.d.sync += wait.eq(wait - 1)
                 with m.Elif(~transfers_busy):
                     m.d.comb += self.failed.eq(1)
+                    m.d.sync += self.busy.eq(0)
                     m.next = "IDLE"
 
             if config.memory:
-                self._memory_states(m, wait)
-
-        m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
+                self._memory_states(m, wait, field_wrong)
         return m
 
     def _fail(self, m, wait, code):
-        m.d.sync += [self.error.eq(code), wait.eq(FLUSH_CYCLES)]
+        m.d.sync += [self.error.eq(code), wait.eq(FLUSH_CYCLES), self.busy.eq(1)]
         m.next = "STOP"
+
+    def _refuse(self, m, wait, field_wrong, feature_missing):
+        """Stop for what the check of the instruction has found."""
+        with m.If(field_wrong):
+            self._fail(m, wait, ErrorCode.FIELD)
+        with m.Elif(feature_missing):
+            self._fail(m, wait, ErrorCode.FEATURE)
 
     def _watch_addresses(self, m, wait):
         with m.If(self.step_error):
@@ -356,17 +392,18 @@ class ProgramControl(wiring.Component):
             m.d.comb += [self.run.eq(1), self.spill_start.eq(external)]
             m.next = "RUN"
 
-    def _memory_states(self, m, wait):
+    def _memory_states(self, m, wait, field_wrong):
         """LOAD, WAIT and END, as long as they wait."""
         waiting = data.View(wait_layout, self.instruction.as_value()[-32:])
         with m.State("LOAD"):
             m.d.comb += [
-                self.load.valid.eq(1),
+                self.load.valid.eq(~field_wrong),
                 self.load.payload.as_value().eq(self.instruction.as_value()),
                 self.waiting_memory.eq(~self.load.ready),
             ]
             with m.If(self.load.ready):
                 m.next = "FETCH"
+            self._refuse(m, wait, field_wrong, Const(0))
             self._watch_abort(m, wait)
 
         with m.State("WAIT"):
@@ -387,5 +424,6 @@ class ProgramControl(wiring.Component):
             m.d.comb += self.waiting_memory.eq(1)
             with m.If(~self.transfers_busy):
                 m.d.comb += [self.waiting_memory.eq(0), self.done.eq(~self.abort)]
+                m.d.sync += self.busy.eq(0)
                 m.next = "IDLE"
             self._watch_abort(m, wait)

@@ -21,7 +21,7 @@ from smartdeal.hw.layouts import layout_of
 from smartdeal.hw.loader import LOADED_KINDS
 
 __all__ = ["InstructionCheck", "instruction_layout", "load_layout", "move_layout",
-           "take_word"]
+           "take_word", "watch_words"]
 
 instruction_layout = layout_of(INSTRUCTION)
 move_layout = layout_of(MOVE_INSTRUCTION)
@@ -152,28 +152,50 @@ def _both(flags, one, other):
     return (flags & (one | other)) == (one | other)
 
 
-def take_word(m, config, instruction, fetched, word, excess):
-    """Keep of word ``fetched`` - 1 what a LAYER or MOVE can hold; ``excess`` if that is not all."""
-    masks = {Opcode.LAYER: field_mask(INSTRUCTION, config)}
-    if config.move:
-        masks[Opcode.MOVE] = field_mask(MOVE_INSTRUCTION, config)
+def take_word(m, config, instruction, fetched, word):
+    """Keep of word ``fetched`` - 1 what a LAYER or MOVE can hold."""
     kept = 0
-    for mask in masks.values():
+    for mask in _masks(config).values():
         kept |= mask
     value = instruction.as_value()
-    wrong = Signal()
     with m.Switch(fetched):
+        for index in range(INSTRUCTION_WORDS):
+            with m.Case(index + 1):
+                for start, stop in _runs(kept >> 32 * index & 0xFFFF_FFFF):
+                    m.d.sync += value[32 * index + start:32 * index + stop].eq(word[start:stop])
+
+
+def watch_words(m, config, instruction, fetched, word):
+    """Return whether a word had a bit that :func:`take_word` did not keep, two cycles after it."""
+    # Block RAM is slow to answer: its word is looked at a cycle later.
+    excess       = Signal()
+    late_fetched = Signal.like(fetched)
+    late_word    = Signal.like(word)
+    m.d.sync += [late_fetched.eq(fetched), late_word.eq(word)]
+    with m.Switch(late_fetched):
         with m.Case(0):
             m.d.sync += excess.eq(0)
         for index in range(INSTRUCTION_WORDS):
             with m.Case(index + 1):
-                for bit in range(32):
-                    if kept >> 32 * index + bit & 1:
-                        m.d.sync += value[32 * index + bit].eq(word[bit])
-                opcode = word[:8] if index == 0 else instruction.opcode
-                for operation, mask in masks.items():
-                    with m.If(opcode == operation):
-                        m.d.comb += wrong.eq(
-                            (word & ~(mask >> 32 * index) & 0xFFFF_FFFF) != 0)
-                with m.If(wrong):
-                    m.d.sync += excess.eq(1)
+                for operation, mask in _masks(config).items():
+                    beyond = late_word & ~(mask >> 32 * index) & 0xFFFF_FFFF
+                    with m.If((instruction.opcode == operation) & (beyond != 0)):
+                        m.d.sync += excess.eq(1)
+    return excess
+
+
+def _masks(config):
+    masks = {Opcode.LAYER: field_mask(INSTRUCTION, config)}
+    if config.move:
+        masks[Opcode.MOVE] = field_mask(MOVE_INSTRUCTION, config)
+    return masks
+
+
+def _runs(mask):
+    """Yield (start, stop) of each run of ones, from bit 0 upwards."""
+    start = 0
+    while mask >> start:
+        start += (mask >> start & -(mask >> start)).bit_length() - 1
+        stop = start + (~(mask >> start) & (mask >> start) + 1).bit_length() - 1
+        yield start, stop
+        start = stop

@@ -39,7 +39,8 @@ class StepIssue(wiring.Component):
     A step waits when the activation buffer is needed for a residual operand (``fetch``), and a
     unit's last step also while the unit before is still being read out.
 
-    Timing: a step taken in one cycle reaches the array ``array_latency`` cycles later.
+    Timing: a step's vector reaches the array ``READ_LATENCY`` cycles after the step was taken, and
+    its coefficients a cycle before.
 
     Parameters
     ----------
@@ -54,7 +55,7 @@ class StepIssue(wiring.Component):
         Steps are left to take.
     step_write : In
         Write port of the weight buffer.
-    readout_busy, readout_ending, fetch, fetch_word : In
+    readout_hold, fetch, fetch_word : In
         From the read-out control.
     host_read, host_word : In
         The host reads a word, while nothing runs.
@@ -67,7 +68,7 @@ class StepIssue(wiring.Component):
     binary : Out(1)
         ``coefficients`` are binary weights; only with ``config.binary``.
     coefficients, last : Out
-        To the array, in the cycle in which the vector arrives there.
+        To the array.
     step_error, activation_error : Out(1)
         An address was outside the weight buffer, the activation buffer.
     taken, waiting : Out(1)
@@ -80,13 +81,15 @@ class StepIssue(wiring.Component):
         A last step waited for ``room``.
     """
 
+    #: Cycles from a request to its vector at the activation buffer's output.
+    READ_LATENCY = 2 + ActivationBuffer.READ_LATENCY
+
     plan:             data.View
     start:            Signal
     cancel:           Signal
     active:           Signal
     step_write:       TableInterface
-    readout_busy:     Signal
-    readout_ending:   Signal
+    readout_hold:     Signal
     fetch:            Signal
     fetch_word:       Signal
     host_read:        Signal
@@ -119,8 +122,7 @@ class StepIssue(wiring.Component):
             "cancel":           In(1),
             "active":           Out(1),
             "step_write":       In(TablePort(config.weight_steps, self.step_layout)),
-            "readout_busy":     In(1),
-            "readout_ending":   In(1),
+            "readout_hold":     In(1),
             "fetch":            In(1),
             "fetch_word":       In(config.address_bits),
             "host_read":        In(1),
@@ -157,11 +159,12 @@ class StepIssue(wiring.Component):
         ]
 
         # The step at the memory's output.
-        pointer     = Signal(config.address_bits)
+        pointer     = Signal(range(config.weight_steps + 1))
         is_last     = Signal()  # of its unit; announced by the step before
+        far         = Signal()  # the layer's first step was outside
         outside     = Signal()
-        following   = Signal(config.address_bits)
-        group_start = Signal(config.address_bits)
+        following   = Signal.like(pointer)
+        group_start = Signal.like(pointer)
 
         # Where in the loops it is.
         tile       = Signal(config.count_bits)
@@ -169,10 +172,20 @@ class StepIssue(wiring.Component):
         remaining  = Signal(config.count_bits)
         tile_word  = Signal(config.address_bits)
         capacity   = Signal(range(config.rows + 1))
+        # Compared a cycle ahead: a unit has two steps at least, and only its last moves on.
         last_tile  = Signal()
         last_slice = Signal()
         last_group = Signal()
         no_room    = Signal()
+        rows = config.rows
+        if config.binary:
+            rows = Mux(plan.pack, group_channels(LayerFlag.PACK, config), rows)
+        m.d.sync += [
+            capacity.eq(Mux(plan.max_pool, 1, Mux(plan.basis, config.filters_per_group, rows))),
+            last_tile.eq(tile == plan.tiles - 1),
+            last_slice.eq(slice_ == plan.slices - 1),
+            last_group.eq(remaining <= capacity),
+        ]
         if config.memory:
             m.d.comb += [
                 no_room.eq(self.active & ~outside & ~self.fetch & ~self.waiting & is_last
@@ -180,18 +193,10 @@ class StepIssue(wiring.Component):
                 self.waiting_memory.eq(no_room),
                 self.reserve.eq(self.unit_valid & last_slice & plan.external),
             ]
-        rows = config.rows
-        if config.binary:
-            rows = Mux(plan.pack, group_channels(LayerFlag.PACK, config), rows)
         m.d.comb += [
-            capacity.eq(Mux(plan.max_pool, 1, Mux(plan.basis, config.filters_per_group, rows))),
-            last_tile.eq(tile == plan.tiles - 1),
-            last_slice.eq(slice_ == plan.slices - 1),
-            last_group.eq(remaining <= capacity),
-            outside.eq(pointer >= config.weight_steps),
+            outside.eq(far | (pointer >= config.weight_steps)),
             self.step_error.eq(self.active & outside),
-            self.waiting.eq(self.active & ~outside & ~self.fetch & is_last
-                            & self.readout_busy & ~self.readout_ending),
+            self.waiting.eq(self.active & ~outside & ~self.fetch & is_last & self.readout_hold),
             self.taken.eq(self.active & ~outside & ~self.fetch & ~self.waiting & ~no_room),
             self.unit_valid.eq(self.taken & is_last),
             self.unit.channels.eq(Mux(last_group, remaining, capacity)),
@@ -200,9 +205,9 @@ class StepIssue(wiring.Component):
             self.unit.last_tile.eq(last_tile),
             self.unit.first_slice.eq(slice_ == 0),
             self.unit.last_slice.eq(last_slice),
-            following.eq(pointer + 1),
+            following.eq(Mux(is_last & last_slice & ~last_tile, group_start, pointer + 1)),
             read.addr.eq(following),
-            read.en.eq(self.taken),
+            read.en.eq(self.taken | self.start),
         ]
         with m.If(self.taken):
             m.d.sync += [pointer.eq(following), is_last.eq(step.next_last)]
@@ -210,9 +215,7 @@ class StepIssue(wiring.Component):
             m.d.sync += slice_.eq(slice_ + 1)
         with m.If(self.unit_valid & last_slice):
             m.d.sync += [slice_.eq(0), tile.eq(tile + 1), tile_word.eq(tile_word + 1)]
-            with m.If(~last_tile):
-                m.d.comb += following.eq(group_start)
-            with m.Else():
+            with m.If(last_tile):
                 m.d.sync += [
                     tile.eq(0), tile_word.eq(plan.input_base),
                     remaining.eq(remaining - capacity),
@@ -221,9 +224,9 @@ class StepIssue(wiring.Component):
                 with m.If(last_group):
                     m.d.sync += self.active.eq(0)
         with m.If(self.start):
-            m.d.comb += [read.addr.eq(plan.steps_base), read.en.eq(1)]
+            m.d.comb += read.addr.eq(plan.steps_base)
             m.d.sync += [
-                self.active.eq(1), is_last.eq(0),
+                self.active.eq(1), is_last.eq(0), far.eq(plan.steps_base >= config.weight_steps),
                 pointer.eq(plan.steps_base), group_start.eq(plan.steps_base),
                 tile.eq(0), slice_.eq(0), remaining.eq(plan.channels),
                 tile_word.eq(plan.input_base),
@@ -238,24 +241,36 @@ class StepIssue(wiring.Component):
     def _address(self, m, step, tile_word):
         """Address the activation buffer, for the step, a residual operand or the host."""
         config, depth = self.config, self.config.activation_words
-        word  = Signal(config.address_bits + 1)
-        lane  = Signal(max(8, self.read_lane.shape().width))
-        check = Signal()
-        m.d.sync += check.eq(self.taken | self.fetch)
-        with m.If(self.fetch):
-            m.d.sync += [word.eq(self.fetch_word), lane.eq(self.plan.residual_lane)]
-        with m.Elif(self.host_read):
-            m.d.sync += [word.eq(self.host_word), lane.eq(0)]
+        lane_shape = max(8, self.read_lane.shape().width)
+
+        # Block RAM is slow to answer: a step's address is added up a cycle later.
+        base    = Signal(config.address_bits)
+        offset  = Signal.like(step.word)
+        lane_1  = Signal(lane_shape)
+        check_1 = Signal()
+        fetch_1 = Signal()
+        m.d.sync += [
+            base.eq(tile_word), offset.eq(step.word), lane_1.eq(step.lane),
+            check_1.eq(self.taken), fetch_1.eq(self.fetch),
+        ]
+        with m.If(self.host_read):
+            m.d.sync += [base.eq(self.host_word), offset.eq(0), lane_1.eq(0)]
         if config.move:
-            with m.Elif(self.move_read):
-                m.d.sync += [word.eq(self.move_word), lane.eq(self.move_lane), check.eq(1)]
-        with m.Else():
-            m.d.sync += [word.eq(tile_word + step.word), lane.eq(step.lane)]
+            with m.If(self.move_read):
+                m.d.sync += [base.eq(self.move_word), offset.eq(0), lane_1.eq(self.move_lane),
+                             check_1.eq(1)]
+
+        word  = Signal(config.address_bits + 1)
+        lane  = Signal(lane_shape)
+        check = Signal()
+        m.d.sync += [word.eq(base + offset), lane.eq(lane_1), check.eq(check_1 | fetch_1)]
+        with m.If(fetch_1):
+            m.d.sync += [word.eq(self.fetch_word), lane.eq(self.plan.residual_lane)]
         m.d.comb += [
             self.read_word.eq(word),
             self.read_lane.eq(lane),
-            self.activation_error.eq(check & ((word + (lane != 0) >= depth)
-                                              | (lane >= config.cols))),
+            self.activation_error.eq(check & ((word >= depth) | (lane >= config.cols)
+                                              | ((lane != 0) & (word == depth - 1)))),
         ]
 
     def _coefficients(self, m, step):
@@ -263,7 +278,7 @@ class StepIssue(wiring.Component):
         layout = data.StructLayout({"coefficients": self.coefficients.shape(), "last": 1,
                                     **({"binary": 1} if self.config.binary else {})})
         m.submodules.coefficient_delay = line = Delay(
-            layout, 1 + ActivationBuffer.READ_LATENCY, memory=self.config.memory_delays)
+            layout, self.READ_LATENCY - 1, memory=self.config.memory_delays)
         with m.If(self.taken):
             m.d.comb += line.i.coefficients.eq(step.coefficients)
             if self.config.binary:

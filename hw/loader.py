@@ -35,7 +35,7 @@ class Loader(wiring.Component):
     error everything is swallowed until ``clear``.
 
     Timing: one beat per cycle, or per as many cycles more as its checksum takes, but for one cycle
-    after each header, section header and trailer, and a section of coded steps
+    after each header and section header, two after a trailer, and a section of coded steps
     (:class:`smartdeal.hw.entropy.StepDecoder`).
 
     Parameters
@@ -48,7 +48,7 @@ class Loader(wiring.Component):
     hold : In(1)
         A program is running: take nothing.
     clear : In(1)
-        Abandon the image in progress, or the error.
+        Abandon the image in progress, or the error; nothing is taken then.
     program_valid : Out(1)
     ongoing : Out(1)
         Inside an image, or after a failed one.
@@ -129,17 +129,34 @@ class Loader(wiring.Component):
                 beats_left.eq(beats_left - 1),
             ]
 
-        block = Signal(_block_layout)
-        m.d.comb += block.eq(self.unit[self.unit_bits - self.block_beats * config.host_bits:])
+        # The block is checked while its last beat is taken: the verdict is there with it.
+        block, coming = Signal(_block_layout), Signal(_block_layout)
+        block_bits = self.block_beats * config.host_bits
+        m.d.comb += [
+            block.eq(self.unit[self.unit_bits - block_bits:]),
+            coming.eq(Cat(self.unit, self.i.payload)[-block_bits:]),
+        ]
 
         first = Signal()  # beat of an image
         check, checking = self._checksum(m, taken, first)
+        # A beat is in the checksum two cycles after it was taken.
+        block_begun = Signal()
         crc_before_block = Signal(32)
-        with m.If(taken & block_start):
+        m.d.sync += block_begun.eq(taken & block_start)
+        with m.If(block_begun):
             m.d.sync += crc_before_block.eq(check.crc)
+        differs = Signal()
+        m.d.sync += differs.eq(block.words[1] != (check.crc if self.block_beats == 1
+                                                  else crc_before_block))
 
         is_program = Signal()
-        kind       = Signal(8)
+        header_verdict  = Signal(ERROR_BITS)
+        section_verdict = Signal(ERROR_BITS)
+        m.d.sync += [
+            header_verdict.eq(self._header_verdict(m, coming)),
+            section_verdict.eq(self._section_verdict(m, coming, is_program)),
+        ]
+        into       = Signal(len(LOADED_KINDS))  # which memory the section's units go to
         units_left = Signal(self.address_bits)  # checked before
         decoder = coded_left = None
         if config.entropy:
@@ -147,7 +164,7 @@ class Loader(wiring.Component):
         with m.FSM(name="loader") as fsm:
             with m.State("HEADER"):
                 m.d.comb += [
-                    self.i.ready.eq(~self.hold & ~checking),
+                    self.i.ready.eq(~self.hold & ~checking & ~self.clear),
                     # An offered beat counts: what is about to be taken is no reason to start.
                     self.ongoing.eq(~block_start | (self.i.valid & ~self.hold)),
                     first.eq(taken & block_start),
@@ -161,40 +178,45 @@ class Loader(wiring.Component):
                 m.d.sync += is_program.eq((flags & IMAGE_FLAG_PROGRAM) != 0)
                 with m.If((flags & IMAGE_FLAG_PROGRAM) != 0):
                     m.d.sync += self.program_valid.eq(0)
-                with m.If(block.words[0] != IMAGE_MAGIC):
-                    self._fail(m, ErrorCode.MAGIC)
-                with m.Elif(block.words[1][:16] != IMAGE_VERSION):
-                    self._fail(m, ErrorCode.VERSION)
-                with m.Elif(block.words[2] != config.fingerprint):
-                    self._fail(m, ErrorCode.FINGERPRINT)
-                with m.Else():
-                    m.next = "SECTION"
+                m.next = "SECTION"
+                self._refuse(m, header_verdict)
                 self._watch_clear(m, beats_left)
 
             with m.State("SECTION"):
-                m.d.comb += [self.ongoing.eq(1), self.i.ready.eq(~checking)]
+                m.d.comb += [self.ongoing.eq(1), self.i.ready.eq(~checking & ~self.clear)]
                 self._take_block(m, complete, beats_left, "CHECK_SECTION")
                 self._watch_clear(m, beats_left)
 
             with m.State("CHECK_SECTION"):
                 m.d.comb += self.ongoing.eq(1)
                 m.d.sync += [
-                    kind.eq(block.words[0]),
+                    *(into[index].eq(block.words[0] == kind)
+                      for index, kind in enumerate(LOADED_KINDS)),
                     self.address.eq(block.words[1]),
                     units_left.eq(block.words[2]),
                 ]
                 if decoder is not None:
                     m.d.comb += decoder.start.eq(1)
-                self._check_section(m, block, is_program, beats_left, crc_before_block)
+                self._begin_section(m, block, beats_left)
+                self._refuse(m, section_verdict)
+                self._watch_clear(m, beats_left)
+
+            with m.State("CHECK_SUM"):
+                m.d.comb += self.ongoing.eq(1)
+                m.next = "HEADER"
+                with m.If(differs):
+                    self._fail(m, ErrorCode.CHECKSUM)
+                with m.Elif(is_program):
+                    m.d.sync += self.program_valid.eq(1)
                 self._watch_clear(m, beats_left)
 
             with m.State("UNITS"):
-                m.d.comb += [self.ongoing.eq(1), self.i.ready.eq(~checking)]
+                m.d.comb += [self.ongoing.eq(1), self.i.ready.eq(~checking & ~self.clear)]
                 with m.If(complete):
                     m.d.sync += units_left.eq(units_left - 1)
-                    for kind_ in LOADED_KINDS:
-                        with m.If(kind == kind_):
-                            m.d.sync += beats_left.eq(self.unit_beats[kind_] - 1)
+                    for index, kind in enumerate(LOADED_KINDS):
+                        with m.If(into[index]):
+                            m.d.sync += beats_left.eq(self.unit_beats[kind] - 1)
                     with m.If(units_left == 1):
                         m.d.sync += beats_left.eq(first_beat)
                         m.next = "SECTION"
@@ -204,7 +226,7 @@ class Loader(wiring.Component):
                 self._coded_states(m, decoder, coded_left, beats_left)
 
             with m.State("FAILED"):
-                m.d.comb += [self.ongoing.eq(1), self.i.ready.eq(~checking)]
+                m.d.comb += [self.ongoing.eq(1), self.i.ready.eq(~checking & ~self.clear)]
                 self._watch_clear(m, beats_left)
 
         # A unit is complete in the cycle after its last beat.
@@ -212,8 +234,7 @@ class Loader(wiring.Component):
         m.d.sync += written.eq(fsm.ongoing("UNITS") & complete)
         with m.If(written):
             m.d.sync += self.address.eq(self.address + 1)
-            for index, kind_ in enumerate(LOADED_KINDS):
-                m.d.comb += self.write[index].eq(kind == kind_)
+            m.d.comb += self.write.eq(into)
         return m
 
     def _checksum(self, m, taken, first):
@@ -221,10 +242,6 @@ class Loader(wiring.Component):
         host_bits = self.config.host_bits
         bits = self.config.checksum_bits or host_bits
         m.submodules.crc = check = Crc32(bits)
-        if bits == host_bits:
-            m.d.comb += [check.data.eq(self.i.payload), check.valid.eq(taken),
-                         check.start.eq(first)]
-            return check, Const(0)
         # The beat stays at the top of the unit until the next one is taken.
         left  = Signal(range(host_bits // bits + 1))
         fresh = Signal()
@@ -238,38 +255,65 @@ class Loader(wiring.Component):
                 with m.Case(host_bits // bits - place):
                     m.d.comb += check.data.eq(beat[place * bits:][:bits])
         m.d.comb += [check.valid.eq(left != 0), check.start.eq(fresh)]
-        return check, left != 0
+        return check, left != 0 if bits < host_bits else Const(0)
 
-    def _check_section(self, m, block, is_program, beats_left, crc_before_block):
+    def _header_verdict(self, m, block):
+        verdict = Signal(ERROR_BITS, name="header_verdict_next")
+        with m.If(block.words[0] != IMAGE_MAGIC):
+            m.d.comb += verdict.eq(ErrorCode.MAGIC)
+        with m.Elif(block.words[1][:16] != IMAGE_VERSION):
+            m.d.comb += verdict.eq(ErrorCode.VERSION)
+        with m.Elif(block.words[2] != self.config.fingerprint):
+            m.d.comb += verdict.eq(ErrorCode.FINGERPRINT)
+        return verdict
+
+    def _section_verdict(self, m, block, is_program):
+        verdict = Signal(ERROR_BITS, name="section_verdict_next")
         kind, address, units = (block.words[index] for index in range(3))
+        capacities = {kind_: section_capacity(kind_, self.config) for kind_ in LOADED_KINDS}
+        # No memory is so deep that more bits than these could be right.
+        bits = max(capacities.values()).bit_length()
+        far  = (address | units) >> bits != 0
+        end  = Signal(bits + 1)
+        m.d.comb += end.eq(address[:bits] + units[:bits])
         with m.Switch(kind):
             with m.Case(SectionKind.END):
-                with m.If(address != crc_before_block):
-                    self._fail(m, ErrorCode.CHECKSUM)
-                with m.Else():
-                    with m.If(is_program):
-                        m.d.sync += self.program_valid.eq(1)
-                    m.next = "HEADER"
-            for kind_ in LOADED_KINDS:
+                m.d.comb += verdict.eq(ErrorCode.NONE)  # the checksum is looked at when it is there
+            for kind_, capacity in capacities.items():
                 with m.Case(kind_):
                     allowed = is_program | (kind_ is SectionKind.ACTIVATIONS)
-                    end = Signal(33, name=f"end_{kind_.name.lower()}")
-                    m.d.comb += end.eq(address + units)
                     with m.If(~allowed):
-                        self._fail(m, ErrorCode.SECTION)
-                    with m.Elif(end > section_capacity(kind_, self.config)):
-                        self._fail(m, ErrorCode.SECTION_RANGE)
-                    with m.Elif(units == 0):
-                        m.next = "SECTION"
-                    with m.Else():
-                        m.d.sync += beats_left.eq(self.unit_beats[kind_] - 1)
-                        m.next = "UNITS"
-                        if kind_ is SectionKind.STEPS and self.config.entropy:
-                            with m.If(block.words[3] != 0):
-                                m.d.sync += beats_left.eq(self.block_beats - 1)
-                                m.next = "CODED"
+                        m.d.comb += verdict.eq(ErrorCode.SECTION)
+                    with m.Elif(far | (end > capacity)):
+                        m.d.comb += verdict.eq(ErrorCode.SECTION_RANGE)
             with m.Default():
-                self._fail(m, ErrorCode.SECTION)
+                m.d.comb += verdict.eq(ErrorCode.SECTION)
+        return verdict
+
+    def _begin_section(self, m, block, beats_left):
+        """Go on after a section's header that was found right."""
+        kind = block.words[0][:8]
+        with m.If(kind == SectionKind.END):
+            m.next = "CHECK_SUM"
+        with m.Elif(block.words[2] == 0):
+            m.next = "SECTION"
+        with m.Else():
+            for kind_ in LOADED_KINDS:
+                with m.If(kind == kind_):
+                    m.d.sync += beats_left.eq(self.unit_beats[kind_] - 1)
+            m.next = "UNITS"
+            if self.config.entropy:
+                with m.If((kind == SectionKind.STEPS) & (block.words[3] != 0)):
+                    m.d.sync += beats_left.eq(self.block_beats - 1)
+                    m.next = "CODED"
+
+    def _refuse(self, m, verdict):
+        with m.If(verdict != ErrorCode.NONE):
+            self._fail(m, verdict)
+
+    def _fail(self, m, code):
+        m.d.comb += [self.failed.eq(1), self.error.eq(code)]
+        m.next = "FAILED"
 
     def _decoder(self, m, block, taken):
         """Add the decoder; returns it and the beats left of the section of coded steps."""
@@ -290,10 +334,11 @@ class Loader(wiring.Component):
     def _coded_states(self, m, decoder, coded_left, beats_left):
         """Let the decoder take the beats of a section of coded steps."""
         with m.State("CODED"):
+            open_ = (coded_left != 0) & ~self.clear
             m.d.comb += [
                 self.ongoing.eq(1),
-                self.i.ready.eq(decoder.i.ready & (coded_left != 0)),
-                decoder.i.valid.eq(self.i.valid & (coded_left != 0)),
+                self.i.ready.eq(decoder.i.ready & open_),
+                decoder.i.valid.eq(self.i.valid & open_),
                 self.step.eq(decoder.step),
             ]
             m.d.sync += beats_left.eq(self.block_beats - 1)
@@ -306,7 +351,7 @@ class Loader(wiring.Component):
                 self._fail(m, ErrorCode.ENTROPY)
             self._watch_clear(m, beats_left)
         with m.State("CODED_REST"):
-            m.d.comb += [self.ongoing.eq(1), self.i.ready.eq(coded_left != 0)]
+            m.d.comb += [self.ongoing.eq(1), self.i.ready.eq((coded_left != 0) & ~self.clear)]
             m.d.sync += beats_left.eq(self.block_beats - 1)
             with m.If(coded_left == 0):
                 m.next = "SECTION"
@@ -316,10 +361,6 @@ class Loader(wiring.Component):
         with m.If(complete):
             m.d.sync += beats_left.eq(self.block_beats - 1)
             m.next = then
-
-    def _fail(self, m, code):
-        m.d.comb += [self.failed.eq(1), self.error.eq(code)]
-        m.next = "FAILED"
 
     def _watch_clear(self, m, beats_left):
         with m.If(self.clear):

@@ -5,11 +5,13 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from smartdeal.golden.formats import ACT_BITS
-from smartdeal.hw.activation import ActivationBuffer, rotate_left
+from smartdeal.hw.activation import rotate_left
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.delay import Delay
 from smartdeal.hw.isa import MOVE_INSTRUCTION, MoveFlag
+from smartdeal.hw.issue import StepIssue
 from smartdeal.hw.layouts import layout_of
+from smartdeal.hw.timing import MOVE_FLUSH_CYCLES
 
 __all__ = ["Mover", "move_layout"]
 
@@ -29,21 +31,23 @@ class Mover(wiring.Component):
     Members
     -------
     plan : In(move_layout)
-        Constant while ``active``.
+        Constant while ``active``, and in the cycle before ``start``.
     start, cancel : In(1)
     active : Out(1)
     read : Out(1)
         The vector at ``read_word``, ``read_lane`` is needed; not in fill mode.
     read_word, read_lane : Out
     vector : In(ArrayLayout(signed(8), cols))
-        What was asked for ``1 + ActivationBuffer.READ_LATENCY`` cycles before.
+        What was asked for ``StepIssue.READ_LATENCY`` cycles before.
     write_word, write_lane, write_mask, write_data : Out
         To the activation buffer, already rotated to the lane.
+    writing : Out(1)
+        A chunk is written, or was found to have its target outside the buffer.
     write_error : Out(1)
         The target is outside the buffer; nothing was written.
     """
 
-    LATENCY = 1 + ActivationBuffer.READ_LATENCY + 3
+    LATENCY = StepIssue.READ_LATENCY + 3
 
     plan:        data.View
     start:       Signal
@@ -57,6 +61,7 @@ class Mover(wiring.Component):
     write_lane:  Signal
     write_mask:  Signal
     write_data:  data.View
+    writing:     Signal
     write_error: Signal
 
     def __init__(self, config: AcceleratorConfig):
@@ -75,6 +80,7 @@ class Mover(wiring.Component):
             "write_lane":  Out(range(config.cols)),
             "write_mask":  Out(config.cols),
             "write_data":  Out(vector),
+            "writing":     Out(1),
             "write_error": Out(1),
         })
         self.place_layout = data.StructLayout({"word": config.address_bits, "lane": 8})
@@ -90,8 +96,8 @@ class Mover(wiring.Component):
         chunk = Signal(self.chunk_layout)
         self._loops(m, chunk)
 
-        m.submodules.read_delay = delay = Delay(self.chunk_layout,
-                                                1 + ActivationBuffer.READ_LATENCY)
+        assert self.LATENCY <= MOVE_FLUSH_CYCLES
+        m.submodules.read_delay = delay = Delay(self.chunk_layout, StepIssue.READ_LATENCY)
         m.d.comb += delay.i.eq(chunk)
         self._write(m, delay.o)
         return m
@@ -99,11 +105,13 @@ class Mover(wiring.Component):
     def _loops(self, m, chunk):
         """Channels, rows, chunks and, when decimating, the two vectors of a chunk."""
         plan, cols = self.plan, self.config.cols
-        decimate = (plan.flags & MoveFlag.DECIMATE) != 0
         channel = Signal(16)
         row     = Signal(16)
         left    = Signal(16)
-        second = Signal()
+        # Many registers hang on these, so they are registers themselves.
+        decimate = Signal()
+        fill     = Signal()
+        complete = Signal()  # each active cycle, or when decimating every other
         places = {
             side: {level: Signal(self.place_layout, name=f"{side}_{level}") for level in
                    ("here", "row", "channel")} for side in ("source", "target")
@@ -111,28 +119,56 @@ class Mover(wiring.Component):
         run_done = Signal()
         row_done = Signal()
         all_done = Signal()
+        # Compared when the counters change, with constants of the plan: what is last decides much.
+        last_chunk, last_row, last_channel, ends_row, ends_all = (
+            Signal(name=name) for name in
+            ("last_chunk", "last_row", "last_channel", "ends_row", "ends_all"))
+        next_last_chunk, next_last_row, next_last_channel = (
+            Signal(name=f"next_{name}") for name in ("last_chunk", "last_row", "last_channel"))
+        one_chunk, one_row, one_channel = (
+            Signal(name=name) for name in ("one_chunk", "one_row", "one_channel"))
+        last_row_but_one     = Signal(signed(17))
+        last_channel_but_one = Signal(signed(17))
+        m.d.sync += [
+            decimate.eq((plan.flags & MoveFlag.DECIMATE) != 0),
+            fill.eq((plan.flags & MoveFlag.FILL) != 0),
+            one_chunk.eq(plan.columns <= cols),
+            one_row.eq(plan.rows == 1),
+            one_channel.eq(plan.channels == 1),
+            last_row_but_one.eq(plan.rows - 2),
+            last_channel_but_one.eq(plan.channels - 2),
+        ]
         m.d.comb += [
-            chunk.complete.eq(self.active & (~decimate | second)),
+            chunk.complete.eq(complete),
             chunk.word.eq(places["target"]["here"].word),
             chunk.lane.eq(places["target"]["here"].lane),
-            chunk.bytes.eq(Mux(left > cols, cols, left)),
-            run_done.eq(chunk.complete & (left <= cols)),
-            row_done.eq(run_done & (row == plan.rows - 1)),
-            all_done.eq(row_done & (channel == plan.channels - 1)),
-            self.read.eq(self.active & ((plan.flags & MoveFlag.FILL) == 0)),
+            chunk.bytes.eq(Mux(last_chunk, left, cols)),
+            run_done.eq(chunk.complete & last_chunk),
+            row_done.eq(chunk.complete & ends_row),
+            all_done.eq(chunk.complete & ends_all),
+            next_last_chunk.eq(last_chunk),
+            next_last_row.eq(last_row),
+            next_last_channel.eq(last_channel),
+            self.read.eq(self.active & ~fill),
             self.read_word.eq(places["source"]["here"].word),
             self.read_lane.eq(places["source"]["here"].lane),
         ]
         with m.If(self.active):
-            m.d.sync += second.eq(~second & decimate)
             m.d.sync += places["source"]["here"].word.eq(places["source"]["here"].word + 1)
         with m.If(chunk.complete):
             m.d.sync += places["target"]["here"].word.eq(places["target"]["here"].word + 1)
             m.d.sync += left.eq(left - cols)
+            m.d.comb += next_last_chunk.eq(left <= 2 * cols)
         with m.If(run_done):
             m.d.sync += [left.eq(plan.columns), row.eq(row + 1)]
+            m.d.comb += [
+                next_last_chunk.eq(one_chunk), next_last_row.eq(row == last_row_but_one),
+            ]
         with m.If(row_done):
             m.d.sync += [row.eq(0), channel.eq(channel + 1)]
+            m.d.comb += [
+                next_last_row.eq(one_row), next_last_channel.eq(channel == last_channel_but_one),
+            ]
         for side, place in places.items():
             next_row = self._sum(m, f"{side}_next_row", place["row"], plan, f"{side}_row")
             next_channel = self._sum(m, f"{side}_next_channel", place["channel"], plan,
@@ -147,12 +183,24 @@ class Mover(wiring.Component):
                         register.word.eq(plan[f"{side}_word"]),
                         register.lane.eq(plan[f"{side}_lane"]),
                     ]
+        m.d.sync += complete.eq(~self.cancel & Mux(
+            self.active, ~all_done & ~(decimate & complete), self.start & ~decimate))
         with m.If(all_done | self.cancel):
             m.d.sync += self.active.eq(0)
         with m.Elif(self.start):
-            m.d.sync += [
-                self.active.eq(1), second.eq(0), channel.eq(0), row.eq(0), left.eq(plan.columns),
+            m.d.sync += self.active.eq(1)
+        with m.If(self.start):  # never while active
+            m.d.sync += [channel.eq(0), row.eq(0), left.eq(plan.columns)]
+            m.d.comb += [
+                next_last_chunk.eq(one_chunk), next_last_row.eq(one_row),
+                next_last_channel.eq(one_channel),
             ]
+        m.d.sync += [
+            last_chunk.eq(next_last_chunk), last_row.eq(next_last_row),
+            last_channel.eq(next_last_channel),
+            ends_row.eq(next_last_chunk & next_last_row),
+            ends_all.eq(next_last_chunk & next_last_row & next_last_channel),
+        ]
 
     def _sum(self, m, name, place, plan, distance):
         """Return a place moved by a distance; both lanes are less than ``cols``."""
@@ -164,7 +212,8 @@ class Mover(wiring.Component):
             lane.eq(place.lane + plan[f"{distance}_lane"]),
             carry.eq(lane >= cols),
             result.lane.eq(Mux(carry, lane - cols, lane)),
-            result.word.eq(place.word + plan[f"{distance}_word"] + carry),
+            # One carry chain: the carry comes in at a bit below the lowest.
+            result.word.eq((Cat(1, place.word) + Cat(carry, plan[f"{distance}_word"])) >> 1),
         ]
         return result
 
@@ -199,14 +248,19 @@ class Mover(wiring.Component):
             turned.eq(rotate_left(middle.as_value(), chunk_2.lane, levels[half:], ACT_BITS + 1)),
         ]
 
-        last_word = Signal(config.address_bits + 1)
+        # Whether the chunk, or its end in the following word, is outside.
+        depth = config.activation_words
+        over  = chunk_2.lane + chunk_2.bytes > cols
+        wrong = Signal()
+        m.d.sync += wrong.eq((chunk_2.word >= depth) | (over & (chunk_2.word == depth - 1)))
         m.d.comb += [
-            last_word.eq(chunk_3.word + (chunk_3.lane + chunk_3.bytes > cols)),
-            self.write_error.eq(chunk_3.complete & (last_word >= config.activation_words)),
+            self.writing.eq(chunk_3.complete),
+            self.write_error.eq(chunk_3.complete & wrong),
             self.write_word.eq(chunk_3.word),
             self.write_lane.eq(chunk_3.lane),
         ]
         for col in range(cols):
-            m.d.comb += self.write_data[col].eq(turned[col][:ACT_BITS])
-            with m.If(~self.write_error):
-                m.d.comb += self.write_mask[col].eq(turned[col][ACT_BITS])
+            m.d.comb += [
+                self.write_data[col].eq(turned[col][:ACT_BITS]),
+                self.write_mask[col].eq(turned[col][ACT_BITS] & ~wrong),
+            ]

@@ -38,10 +38,11 @@ class ProcessingElement(wiring.Component):
     -------
     operand : In(signed(8))
     coefficient : In(coefficient_layout)
+        Its sign is 0 if it is not valid.
     last : In(1)
     maximum : In(1)
-        Keep the larger of accumulator and operand + 128, which is not negative, instead of
-        adding. Only with ``max_pool``.
+        Take operand + 128, which is not negative, where it is larger than the accumulator,
+        instead of the sum; the coefficient is then not valid. Only with ``max_pool``.
     binary : In(1)
         The operand of the adder is half the dot product of two vectors of eight ±1, ``operand`` and
         ``weights``: the number of equal bits less 4. Only with ``binary``, as ``weights``.
@@ -102,10 +103,8 @@ class ProcessingElement(wiring.Component):
             larger = Signal()
             m.d.comb += [
                 biased.eq(Cat(self.operand[:-1], ~self.operand[-1])),  # operand + 128
-                larger.eq(self.maximum & self.coefficient.valid & (biased > acc[:ACT_BITS])),
+                larger.eq(self.maximum & (biased > acc[:ACT_BITS])),
             ]
-            with m.If(self.maximum):  # the sum is then the accumulator
-                m.d.comb += shift_add.valid.eq(0)
             with m.If(larger):
                 m.d.comb += total.eq(biased)
 
@@ -121,6 +120,8 @@ class ProcessingElement(wiring.Component):
 class ProcessingRow(wiring.Component):
     """One array row: N PEs that share a coefficient, each with its own column's operand.
 
+    Timing: what the PEs share is given a cycle before ``vector``.
+
     Parameters
     ----------
     cols : int
@@ -132,8 +133,10 @@ class ProcessingRow(wiring.Component):
     -------
     vector : In(ArrayLayout(signed(8), cols))
         One operand per column.
-    coefficient, last, maximum
+    coefficient, last
         As for :class:`ProcessingElement`.
+    maximum : In(1)
+        A valid coefficient takes the maximum instead of adding.
     binary, weights : In
         As for :class:`ProcessingElement`; with ``binary`` the coefficient must be +2.
     results : Out(ArrayLayout(signed(acc_bits), cols))
@@ -165,18 +168,31 @@ class ProcessingRow(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        # Registers of each row: no register of the device could drive the whole array in time.
+        coefficient, last = Signal.like(self.coefficient), Signal()
+        valid = self.coefficient.valid
+        maximum, binary, weights = Signal(), Signal(), Signal(PACKED)
+        if self.max_pool:
+            m.d.sync += maximum.eq(valid & self.maximum)
+            valid &= ~self.maximum
+        m.d.sync += [
+            coefficient.eq(self.coefficient), coefficient.valid.eq(valid),
+            coefficient.sign.eq(valid & self.coefficient.sign), last.eq(self.last),
+        ]
+        if self.has_binary:
+            m.d.sync += [binary.eq(self.binary), weights.eq(self.weights)]
         for col in range(self.cols):
             m.submodules[f"pe_{col}"] = pe = ProcessingElement(
                 fmt=self.fmt, acc_bits=self.acc_bits, max_pool=self.max_pool,
                 binary=self.has_binary)
             m.d.comb += [
                 pe.operand.eq(self.vector[col]),
-                pe.coefficient.eq(self.coefficient),
-                pe.last.eq(self.last),
+                pe.coefficient.eq(coefficient),
+                pe.last.eq(last),
                 self.results[col].eq(pe.result),
             ]
             if self.max_pool:
-                m.d.comb += pe.maximum.eq(self.maximum)
+                m.d.comb += pe.maximum.eq(maximum)
             if self.has_binary:
-                m.d.comb += [pe.binary.eq(self.binary), pe.weights.eq(self.weights)]
+                m.d.comb += [pe.binary.eq(binary), pe.weights.eq(weights)]
         return m

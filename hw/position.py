@@ -91,13 +91,16 @@ class PositionTracker(wiring.Component):
             m.d.comb += following.skip.eq(here.skip - lanes)
         with m.If(here.left > lanes):
             m.d.comb += following.left.eq(here.left - lanes)
+        # To the next chunk's column, where that is in a row further on.
+        back = Signal(signed(bits + 1))
+        m.d.sync += back.eq(stream.column_step - stream.pitch)
         for lane in range(lanes):
-            stepped = Signal(bits + 1, name=f"stepped_{lane}")
+            wrapped = Signal(signed(bits + 2), name=f"wrapped_{lane}")
             column  = here.columns[lane]
             m.d.comb += [
-                stepped.eq(column + stream.column_step),
-                following.columns[lane].eq(Mux(stepped >= stream.pitch, stepped - stream.pitch,
-                                               stepped)),
+                wrapped.eq(column + back),
+                following.columns[lane].eq(Mux(wrapped >= 0, wrapped,
+                                               column + stream.column_step)),
                 self.in_image[lane].eq((lane >= here.skip) & (lane < here.left)
                                      & (column < stream.width)),
             ]

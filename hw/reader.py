@@ -134,17 +134,25 @@ class Reader(wiring.Component):
         # One word is sent beat by beat from a shift register.
         beats = Signal(range(self.beats + 1))
         shift = Signal(self.beats * host_bits)
+        # What is compared with them is compared a cycle ahead: the register above hangs on it.
+        some, one = Signal(), Signal()  # beats != 0, beats == 1
         m.d.comb += [
-            self.o.valid.eq(beats != 0),
+            self.o.valid.eq(some),
             self.o.payload.eq(shift[:host_bits]),
             self.active.eq((left != 0) | (pending != 0)),
-            sent.eq(self.o.valid & self.o.ready & (beats == 1)),
-            queue.r_en.eq((beats == 0) | sent),
+            sent.eq(some & self.o.ready & one),
+            queue.r_en.eq(~some | sent),
         ]
         with m.If(self.o.valid & self.o.ready):
-            m.d.sync += [shift.eq(shift >> host_bits), beats.eq(beats - 1)]
+            m.d.sync += [
+                shift.eq(shift >> host_bits), beats.eq(beats - 1),
+                some.eq(~one), one.eq(beats == 2),
+            ]
         with m.If(queue.r_en & queue.r_rdy):
-            m.d.sync += [shift.eq(queue.r_data), beats.eq(self.beats)]
+            m.d.sync += [
+                shift.eq(queue.r_data), beats.eq(self.beats),
+                some.eq(1), one.eq(self.beats == 1),
+            ]
 
         if self.config.memory:
             self._spill(m, queue, arrival.o, beats, reading)

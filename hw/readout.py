@@ -7,12 +7,12 @@ from amaranth.lib.wiring import In, Out
 
 from smartdeal.golden.formats import ACT_BITS, PACKED
 from smartdeal.hw.accumulate import SumStage
-from smartdeal.hw.activation import ActivationBuffer
 from smartdeal.hw.array import ProcessingArray
 from smartdeal.hw.basis import BasisStage
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.delay import Delay
 from smartdeal.hw.isa import basis_format
+from smartdeal.hw.issue import StepIssue
 from smartdeal.hw.layouts import layout_of
 from smartdeal.hw.readout_control import command_layout
 from smartdeal.hw.requantise import RequantiseLane, channel_layout, limits_layout
@@ -106,9 +106,10 @@ class ReadOutPipeline(wiring.Component):
             "store_error":   Out(1),
         })
 
-        #: Cycles from a command to the array's results, to sums, totals and bytes.
-        self.results_at = 1 + ActivationBuffer.READ_LATENCY
-        self.lanes_at   = self.results_at + ProcessingArray.READ_LATENCY
+        #: Cycles from a command to the residual operand, to the array's results, to sums, totals
+        #: and bytes. Its unit's last step was taken two cycles before, the operand asked for one.
+        self.vector_at  = StepIssue.READ_LATENCY - 1
+        self.lanes_at   = self.lanes_latency()
         self.sums_at    = self.lanes_at + (BasisStage.LATENCY if config.basis else 0)
         self.totals_at  = self.sums_at + SumStage.LATENCY
         self.bytes_at   = self.bytes_latency(config)
@@ -121,11 +122,15 @@ class ReadOutPipeline(wiring.Component):
         return self.bytes_at + 1
 
     @staticmethod
-    def bytes_latency(config: AcceleratorConfig) -> int:
+    def lanes_latency() -> int:
+        """Return the cycles from a command to the array's results."""
+        return StepIssue.READ_LATENCY - 2 + ProcessingArray.READ_LATENCY
+
+    @classmethod
+    def bytes_latency(cls, config: AcceleratorConfig) -> int:
         """Return the cycles from a command to its bytes at ``write_data``."""
-        return (1 + ActivationBuffer.READ_LATENCY + ProcessingArray.READ_LATENCY
-                + (BasisStage.LATENCY if config.basis else 0) + SumStage.LATENCY
-                + RequantiseLane.LATENCY)
+        return (cls.lanes_latency() + (BasisStage.LATENCY if config.basis else 0)
+                + SumStage.LATENCY + RequantiseLane.LATENCY)
 
     def elaborate(self, platform):
         m = Module()
@@ -140,7 +145,7 @@ class ReadOutPipeline(wiring.Component):
                 m.d.comb += line.i[field].eq(command[field])
             return line.o
 
-        read = delayed("read", self.results_at, "read", "row", "chunk", "fetched")
+        read = delayed("read", self.lanes_at - ProcessingArray.READ_LATENCY, "read", "row", "chunk")
         m.d.comb += [
             self.array_read.eq(read.read),
             self.array_row.eq(read.row),
@@ -148,20 +153,20 @@ class ReadOutPipeline(wiring.Component):
         ]
         sums  = self._basis(m, delayed) if config.basis else self.lanes
         place = delayed("sum", self.sums_at, "emit", "first_sum", "last_sum", "in_image")
-        ahead = delayed("sum_index", self.sums_at - 1, "sum_index")
+        ahead = delayed("sum_index", self.sums_at - 2, "sum_index")
         m.submodules.sum_stage = stage = SumStage(config)
         m.d.comb += [
             stage.valid.eq(place.emit),
             stage.first.eq(place.first_sum),
             stage.last.eq(place.last_sum),
-            stage.next_index.eq(ahead.sum_index),
+            stage.coming_index.eq(ahead.sum_index),
         ]
         for lane in range(config.drain_lanes):
             m.d.comb += stage.sums[lane].eq(sums[lane])
         if config.reduce:
             m.d.comb += [stage.in_image.eq(place.in_image), stage.reduce.eq(self.reduce_mode)]
 
-        residual = self._residual(m, read) if config.residual else None
+        residual = self._residual(m, delayed) if config.residual else None
         results = self._requantise(m, delayed, stage.totals, residual)
         self._store(m, delayed, results)
         return m
@@ -171,9 +176,10 @@ class ReadOutPipeline(wiring.Component):
         m.submodules.basis_table = table = Memory(
             shape=self.basis_layout, depth=config.basis_entries, init=[])
         write, entry = table.write_port(), table.read_port()
-        address = delayed("basis_entry", self.lanes_at - 2, "read", "basis_entry")
-        place = delayed("basis", self.lanes_at, "basis_row", "emit", "first_chunk", "last_chunk",
-                        "first_tile", "state_index")
+        address = delayed("basis_entry", self.lanes_at - 3, "read", "basis_entry")
+        place = delayed("basis", self.lanes_at, "emit", "first_chunk", "last_chunk", "first_tile",
+                        "state_index")
+        ahead = delayed("basis_row", self.lanes_at - 1, "basis_row")
         # Block RAM is slow to answer: its word is used a cycle later.
         fetched = Signal(self.basis_layout)
         m.d.sync += fetched.eq(entry.data)
@@ -186,7 +192,7 @@ class ReadOutPipeline(wiring.Component):
             entry.en.eq(1),
             stage.enable.eq(self.basis_mode),
             stage.operands.eq(self.lanes),
-            stage.row.eq(place.basis_row),
+            stage.row.eq(ahead.basis_row),
             stage.emit.eq(place.emit),
             stage.first_chunk.eq(place.first_chunk),
             stage.last_chunk.eq(place.last_chunk),
@@ -199,18 +205,20 @@ class ReadOutPipeline(wiring.Component):
             m.d.comb += self.table_error.eq(1)
         return stage.sums
 
-    def _residual(self, m, read):
+    def _residual(self, m, delayed):
         """Keep the fetched vector while its channel is read out; give it chunk by chunk."""
         config = self.config
         lanes = data.ArrayLayout(signed(ACT_BITS), config.drain_lanes)
         held  = Signal(data.ArrayLayout(signed(ACT_BITS), config.cols))
+        read  = delayed("vector", self.vector_at, "fetched", "chunk")
         chunk = Signal.like(read.chunk)
         m.d.sync += chunk.eq(read.chunk)
         with m.If(read.fetched):
             m.d.sync += held.eq(self.vector)
 
         m.submodules.residual_delay = line = Delay(
-            lanes, self.totals_at - self.results_at - 1, memory=config.memory_delays)
+            lanes, self.totals_at - RequantiseLane.RESIDUAL_AHEAD - self.vector_at - 1,
+            memory=config.memory_delays)
         bits = config.drain_lanes * ACT_BITS
         m.d.comb += line.i.eq(select(chunk, [held.as_value()[index * bits:][:bits]
                                              for index in range(config.chunks)]))

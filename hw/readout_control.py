@@ -69,8 +69,8 @@ def command_layout(config: AcceleratorConfig) -> data.StructLayout:
 class ReadOutControl(wiring.Component):
     """Sequence the read-out of units of work, one command per cycle.
 
-    Timing: the commands of a unit start in the cycle after ``unit`` and come without gaps; the
-    next ``unit`` may come in the cycle of ``last_command`` or later.
+    Timing: the commands of a unit start two cycles after ``unit`` and come without gaps. Units come
+    at least two cycles apart, and none while ``hold``.
 
     Parameters
     ----------
@@ -86,11 +86,13 @@ class ReadOutControl(wiring.Component):
     unit_valid, unit : In
         A unit's last step was taken.
     busy : Out(1)
-    last_command : Out(1)
-        The last command of a unit.
+    hold : Out(1)
+        The read-out is not so far that another unit may come.
     fetch : Out(1)
-        A residual operand must be read from the activation buffer in this cycle.
+        A residual operand must be read from the activation buffer, instead of a step of this
+        cycle: that of the next command's channel.
     fetch_word : Out(address_bits)
+        Its word, a cycle later.
     command : Out(command_layout)
     """
 
@@ -100,7 +102,7 @@ class ReadOutControl(wiring.Component):
     unit_valid:   Signal
     unit:         data.View
     busy:         Signal
-    last_command: Signal
+    hold:         Signal
     fetch:        Signal
     fetch_word:   Signal
     command:      data.View
@@ -114,7 +116,7 @@ class ReadOutControl(wiring.Component):
             "unit_valid":   In(1),
             "unit":         In(unit_layout(config)),
             "busy":         Out(1),
-            "last_command": Out(1),
+            "hold":         Out(1),
             "fetch":        Out(1),
             "fetch_word":   Out(config.address_bits),
             "command":      Out(command_layout(config)),
@@ -124,6 +126,10 @@ class ReadOutControl(wiring.Component):
         m = Module()
         config, plan, command = self.config, self.plan, self.command
 
+        # What is told of a unit comes late in its cycle, so it is taken into registers first.
+        arriving  = Signal(unit_layout(config))
+        pending   = Signal()
+        running   = Signal()
         unit      = Signal(unit_layout(config))
         channel   = Signal(range(config.rows))
         first_row = Signal(range(config.rows + BASIS_SIZE))
@@ -131,39 +137,58 @@ class ReadOutControl(wiring.Component):
         basis_row = Signal(2)
 
         # Where in the loops this cycle is.
-        emit, last_chunk, channel_done, group_done = (
-            Signal(name=name) for name in ("emit", "last_chunk", "channel_done", "group_done"))
+        emit, last_chunk, channel_done, last_command, group_done = (
+            Signal(name=name) for name in
+            ("emit", "last_chunk", "channel_done", "last_command", "group_done"))
+        # Much hangs on the modes, which are the same long before a layer's first step.
+        basis, residual = Signal(), Signal()
+        m.d.sync += [basis.eq(plan.basis), residual.eq(plan.residual)]
+        left = self._commands(m, arriving, pending, running, basis)
+        last = Signal()
+        m.d.sync += last.eq(left == 0)
         m.d.comb += [
-            emit.eq(self.busy & (~plan.basis | (basis_row == BASIS_SIZE - 1))),
+            self.busy.eq(pending | running),
+            emit.eq(running & (~basis | (basis_row == BASIS_SIZE - 1))),
             last_chunk.eq(chunk == config.chunks - 1),
             channel_done.eq(emit & last_chunk),
-            self.last_command.eq(channel_done & (channel == unit.channels - 1)),
-            group_done.eq(self.last_command & unit.last_tile & unit.last_slice),
+            last_command.eq(running & last),
+            group_done.eq(last_command & unit.last_tile & unit.last_slice),
         ]
-        with m.If(self.busy):
-            m.d.sync += basis_row.eq(basis_row + 1)
-        with m.If(emit):
-            m.d.sync += [basis_row.eq(0), chunk.eq(chunk + 1)]
+        # The step that a fetch keeps out hangs on it, so it is known a cycle ahead, as these are.
+        next_basis_row = Signal.like(basis_row)
+        next_chunk     = Signal.like(chunk)
+        next_running   = Signal()
+        next_unit      = Signal.like(unit)
+        m.d.comb += [
+            next_basis_row.eq(Mux(pending | emit, 0, basis_row + running)),
+            next_chunk.eq(Mux(pending | channel_done, 0, chunk + emit)),
+            next_running.eq((pending | (running & ~last_command)) & ~self.cancel),
+            next_unit.eq(Mux(pending, arriving, unit)),
+        ]
+        m.d.sync += [
+            basis_row.eq(next_basis_row), chunk.eq(next_chunk), running.eq(next_running),
+            unit.eq(next_unit),
+        ]
         with m.If(channel_done):
             m.d.sync += [
-                chunk.eq(0),
                 channel.eq(channel + 1),
-                first_row.eq(first_row + Mux(plan.basis, BASIS_SIZE, 1)),
+                first_row.eq(first_row + Mux(basis, BASIS_SIZE, 1)),
             ]
-        with m.If(self.last_command | self.cancel):
-            m.d.sync += self.busy.eq(0)
-        with m.If(self.unit_valid & ~self.cancel):
-            m.d.sync += [
-                self.busy.eq(1), unit.eq(self.unit),
-                channel.eq(0), first_row.eq(0), chunk.eq(0), basis_row.eq(0),
-            ]
+        m.d.sync += [arriving.eq(self.unit), pending.eq(self.unit_valid & ~self.cancel)]
+        with m.If(pending):
+            m.d.sync += [channel.eq(0), first_row.eq(0)]
+        next_channel_done = (next_running & (next_chunk == config.chunks - 1)
+                             & (~basis | (next_basis_row == BASIS_SIZE - 1)))
+        m.d.sync += self.fetch.eq(residual & Mux(
+            self.unit_valid, self.unit.last_slice & ~self.cancel,
+            next_unit.last_slice & next_channel_done & (left != 0)))
 
         whole = Const(1)  # the channel's place in the activation buffer is not shared by the next
         if config.binary:
             whole = ~plan.pack | (channel[:3] == PACKED - 1)
             m.d.comb += command.whole.eq(whole)
-        self._addresses(m, unit, channel_done, group_done, whole)
-        self._indices(m, channel, emit, unit)
+        self._addresses(m, unit, pending, channel_done, group_done, whole)
+        self._indices(m, channel, emit, arriving, pending)
 
         m.submodules.tracker = tracker = PositionTracker(lanes=config.drain_lanes,
                                                         field_bits=config.field_bits)
@@ -172,19 +197,19 @@ class ReadOutControl(wiring.Component):
             tracker.start.eq(self.prepare),
             tracker.advance.eq(emit),
             tracker.rewind.eq(last_chunk),
-            tracker.commit.eq(self.last_command & unit.last_slice),
+            tracker.commit.eq(last_command & unit.last_slice),
             tracker.restart.eq(group_done),
         ]
 
         whole_map_first = unit.first_tile & unit.first_slice & (chunk == 0)
         whole_map_last  = unit.last_tile & unit.last_slice & last_chunk
+        fetched = Signal()
+        m.d.sync += fetched.eq(self.fetch)
         m.d.comb += [
-            self.fetch.eq(self.busy & plan.residual & unit.last_slice & (chunk == 0)
-                          & (basis_row == 0)),
-            command.read.eq(self.busy),
+            command.read.eq(running),
             command.row.eq(first_row + basis_row),
             command.chunk.eq(chunk),
-            command.fetched.eq(self.fetch),
+            command.fetched.eq(fetched),
             command.basis_row.eq(basis_row),
             command.emit.eq(emit),
             command.first_chunk.eq(chunk == 0),
@@ -196,7 +221,24 @@ class ReadOutControl(wiring.Component):
         ]
         return m
 
-    def _addresses(self, m, unit, channel_done, group_done, whole):
+    def _commands(self, m, arriving, pending, running, basis):
+        """Count the commands of a unit; return how many follow the next cycle's."""
+        config = self.config
+        drain = Signal(range(BASIS_SIZE * config.rows * config.chunks + 1))
+        left  = Signal.like(drain)  # that follow this cycle's
+        then  = Signal.like(drain)
+        single = _times(arriving.channels, config.chunks)
+        m.d.comb += [
+            drain.eq(Mux(basis, _times(single, BASIS_SIZE), single)),
+            then.eq(Mux(pending, drain, left) - 1),
+        ]
+        with m.If(pending | running):
+            m.d.sync += [left.eq(then), self.hold.eq((then > 1) & (pending | (left != 0)))]
+        with m.If(self.cancel):
+            m.d.sync += self.hold.eq(0)
+        return then
+
+    def _addresses(self, m, unit, pending, channel_done, group_done, whole):
         """Channel, store and residual addresses: one step per channel, from the group's start."""
         config, plan, command = self.config, self.plan, self.command
         places = (  # name, first value of the layer, step per channel
@@ -219,7 +261,7 @@ class ReadOutControl(wiring.Component):
             m.d.sync += group.eq(restart)
             with m.If(channel_done):
                 m.d.sync += here.eq(following)
-            with m.If(self.unit_valid):
+            with m.If(pending):
                 m.d.sync += here.eq(restart)
             with m.If(self.prepare):
                 m.d.sync += group.eq(base)
@@ -230,7 +272,7 @@ class ReadOutControl(wiring.Component):
             self.fetch_word.eq(current["residual"] + unit.tile),
         ]
 
-    def _indices(self, m, channel, emit, unit):
+    def _indices(self, m, channel, emit, arriving, pending):
         """Places in the memories that are indexed by slice, filter, row or chunk."""
         config, plan, command = self.config, self.plan, self.command
         filters = config.filters_per_group
@@ -238,7 +280,7 @@ class ReadOutControl(wiring.Component):
         sum_index = Signal.like(command.sum_index)
         with m.If(emit):
             m.d.sync += sum_index.eq(sum_index + 1)
-        with m.If(self.unit_valid):
+        with m.If(pending):
             m.d.sync += sum_index.eq(0)
         m.d.comb += command.sum_index.eq(Mux(plan.reduce, channel, sum_index))
         if not config.basis:
@@ -249,12 +291,12 @@ class ReadOutControl(wiring.Component):
         group_entry = Signal(config.address_bits)
         unit_entry  = Signal(config.address_bits)
         state       = Signal.like(command.state_index)
-        m.d.comb += unit_entry.eq(Mux(self.unit.first_slice, group_entry, entry + filters))
-        with m.If(self.unit_valid):
+        m.d.comb += unit_entry.eq(Mux(arriving.first_slice, group_entry, entry + filters))
+        with m.If(pending):
             m.d.sync += [entry.eq(unit_entry), state.eq(state + filters)]
-            with m.If(self.unit.first_slice):
+            with m.If(arriving.first_slice):
                 m.d.sync += state.eq(0)
-            with m.If(self.unit.last_tile & self.unit.last_slice):
+            with m.If(arriving.last_tile & arriving.last_slice):
                 m.d.sync += group_entry.eq(unit_entry + filters)
         with m.If(self.prepare):
             m.d.sync += group_entry.eq(plan.basis_base)
@@ -262,3 +304,9 @@ class ReadOutControl(wiring.Component):
             command.basis_entry.eq(entry + channel),
             command.state_index.eq(state + channel),
         ]
+
+
+def _times(value: Value, factor: int) -> Value:
+    """Return a product without a multiplier block."""
+    terms = [value << bit for bit in range(factor.bit_length()) if factor >> bit & 1]
+    return sum(terms[1:], start=terms[0])

@@ -73,6 +73,8 @@ class RegisterFile(wiring.Component):
     bus : In(RegisterBus)
     start, clear, read_start : Out(1)
         Pulses: the host's commands, those that were accepted.
+    starting : Out(1)
+        ``start`` comes in the next cycle.
     read_address, read_count : Out(range(activation_words + 1))
         What is larger than the buffer is kept as all ones.
     refuse : In(ErrorCode)
@@ -92,6 +94,7 @@ class RegisterFile(wiring.Component):
 
     bus:            RegisterBusInterface
     start:          Signal
+    starting:       Signal
     clear:          Signal
     read_start:     Signal
     read_address:   Signal
@@ -119,6 +122,7 @@ class RegisterFile(wiring.Component):
         super().__init__({
             "bus":            In(RegisterBus()),
             "start":          Out(1),
+            "starting":       Out(1),
             "clear":          Out(1),
             "read_start":     Out(1),
             "read_address":   Out(range(config.activation_words + 1)),
@@ -170,64 +174,75 @@ class RegisterFile(wiring.Component):
             readable[register] = counter[:32]
             readable[register + 4] = counter[32:]
 
-        # One cycle of waiting: a transfer that begins after the last beat of an image was taken
+        # Two cycles of waiting: a transfer that begins after the last beat of an image was taken
         # already sees what the loader found.
-        write  = Signal()
-        waited = Signal()
-        m.d.comb += write.eq(bus.valid & bus.ready & bus.write)
+        write       = Signal()
+        wants_write = Signal()
+        waited      = Signal(2)
+        m.d.comb += write.eq(bus.ready & wants_write)
         m.d.sync += [
-            waited.eq(bus.valid & ~bus.ready),
-            bus.ready.eq(bus.valid & waited & ~bus.ready),
+            waited.eq(Mux(bus.ready, 0, Cat(bus.valid, waited[0]))),
+            bus.ready.eq(bus.valid & waited[1] & ~bus.ready),
         ]
         with m.Switch(bus.address):
-            for address, value in readable.items():
-                with m.Case(int(address)):
+            for register, value in readable.items():
+                with m.Case(int(register)):
                     m.d.sync += bus.read_data.eq(value)
             with m.Default():
                 m.d.sync += bus.read_data.eq(0)
 
-        # Addresses and counts of words, cut to what the buffer has.
-        beyond  = Signal()
+        # While a transfer waits, what it wants is taken into registers. Addresses and counts of
+        # words are cut to what the buffer has.
+        address = Signal.like(bus.address)
+        value   = Signal.like(bus.write_data)
         written = Signal.like(self.read_address)
-        m.d.comb += [
-            beyond.eq(bus.write_data[len(written):] != 0),
+        outside = Signal()
+        beyond  = bus.write_data[len(written):] != 0
+        m.d.sync += [
+            wants_write.eq(bus.valid & bus.write),
+            address.eq(bus.address),
+            value.eq(bus.write_data),
             written.eq(bus.write_data | beyond.replicate(len(written))),
+            outside.eq(beyond | (self.read_address + bus.write_data[:len(written)]
+                                 > config.activation_words)),
         ]
 
         control = Signal(max(Control).bit_length())
         with m.If(write):
-            with m.Switch(bus.address):
+            with m.Switch(address):
                 with m.Case(int(Register.CONTROL)):
-                    m.d.comb += control.eq(bus.write_data)
+                    m.d.comb += control.eq(value)
                 with m.Case(int(Register.INTERRUPT)):
-                    m.d.sync += enable.eq(bus.write_data[0])
+                    m.d.sync += enable.eq(value[0])
                 with m.Case(int(Register.READ_ADDRESS)):
                     m.d.sync += self.read_address.eq(written)
                 with m.Case(int(Register.READ_COUNT)):
                     m.d.sync += self.read_count.eq(written)
-                    with m.If(beyond | (self.read_address + written > config.activation_words)):
+                    with m.If(outside):
                         m.d.sync += error.eq(ErrorCode.ACTIVATION_RANGE)
                     with m.Else():
                         m.d.sync += self.read_start.eq(1)
         with m.If(self.read_start):
             m.d.sync += self.read_start.eq(0)
 
+        # Both go everywhere, so they come from registers.
         wants_start = (control & Control.START) != 0
-        m.d.comb += self.clear.eq((control & Control.CLEAR) != 0)
-        with m.If(wants_start & ~self.clear & self.running):
+        wants_clear = (control & Control.CLEAR) != 0
+        m.d.sync += [self.start.eq(self.starting), self.clear.eq(wants_clear)]
+        with m.If(wants_start & ~wants_clear & self.running):
             m.d.sync += error.eq(ErrorCode.BUSY)
-        with m.Elif(wants_start & ~self.clear):
+        with m.Elif(wants_start & ~wants_clear):
             m.d.sync += done.eq(0)
             with m.If(self.loading):
                 m.d.sync += error.eq(ErrorCode.INCOMPLETE)
             with m.Elif(~self.program_valid):
                 m.d.sync += error.eq(ErrorCode.NO_PROGRAM)
             with m.Else():
-                m.d.comb += self.start.eq(1)
+                m.d.comb += self.starting.eq(1)
                 m.d.sync += error.eq(ErrorCode.NONE)
             if config.memory:
                 with m.If(self.refuse != ErrorCode.NONE):
-                    m.d.comb += self.start.eq(0)
+                    m.d.comb += self.starting.eq(0)
                     m.d.sync += error.eq(self.refuse)
 
         with m.If(self.done):
@@ -236,7 +251,7 @@ class RegisterFile(wiring.Component):
             m.d.sync += error.eq(self.load_error)
         with m.If(self.program_failed):
             m.d.sync += error.eq(self.program_error)
-        with m.If(self.clear & ~self.running):
+        with m.If((wants_clear | self.clear) & ~self.running):
             m.d.sync += [done.eq(0), error.eq(ErrorCode.NONE)]
         m.d.comb += self.interrupt.eq(enable & (done | (error != 0)))
         return m
@@ -260,9 +275,11 @@ class RegisterFile(wiring.Component):
             events[Register.STALL_MEMORY] = self.stall_memory
         counters = {}
         for register, event in events.items():
-            counter = Signal(self.config.counter_bits, name=register.name.lower())
-            with m.If(self.running):
-                m.d.sync += counter.eq(counter + event)
+            counter  = Signal(self.config.counter_bits, name=register.name.lower())
+            happened = Signal(name=f"{register.name.lower()}_happened")
+            m.d.sync += happened.eq(self.running & ~self.start & event)
+            with m.If(happened):
+                m.d.sync += counter.eq(counter + 1)
             with m.If(self.start):
                 m.d.sync += counter.eq(0)
             counters[register] = counter

@@ -11,6 +11,11 @@ from smartdeal.hw.layouts import layout_of
 
 __all__ = ["RequantiseLane", "channel_layout", "limits_layout"]
 
+#: Bits of a factor that a multiplier block takes, without a sign; levels of the shifter that are
+#: left to its second cycle.
+_PIECE = 17
+_LOW_LEVELS = 3
+
 
 def channel_layout(config: AcceleratorConfig) -> data.StructLayout:
     """Return the layout of one output channel's parameters."""
@@ -29,7 +34,8 @@ limits_layout = data.StructLayout({
 class RequantiseLane(wiring.Component):
     """One lane of requantisation, exactly :class:`smartdeal.golden.formats.RequantiseFormat`.
 
-    Timing: a pipeline of ``LATENCY`` cycles, one operand per cycle.
+    Timing: a pipeline of ``LATENCY`` cycles, one operand per cycle; its residual operand is given
+    ``RESIDUAL_AHEAD`` cycles before.
 
     Parameters
     ----------
@@ -50,7 +56,8 @@ class RequantiseLane(wiring.Component):
         Whether the scaled sum, before its shift, is not negative; only with ``config.binary``.
     """
 
-    LATENCY = 5
+    LATENCY        = 6
+    RESIDUAL_AHEAD = 1
 
     total:        Signal
     channel:      data.View
@@ -86,26 +93,41 @@ class RequantiseLane(wiring.Component):
             shift_1.eq(self.channel.shift),
         ]
 
-        # · m
-        product = Signal(signed(biased.shape().width + REQUANTISE.multiplier_bits))
+        # · m, in pieces that one multiplier takes
+        pieces  = [(at, _piece(biased, at)) for at in range(0, len(biased), _PIECE)]
+        partial = [Signal(signed(len(piece) + REQUANTISE.multiplier_bits + 1), name=f"partial_{at}")
+                   for at, piece in pieces]
         shift_2 = Signal(REQUANTISE.shift_bits)
-        m.d.sync += [product.eq(biased * multiplier_1), shift_2.eq(shift_1)]
+        m.d.sync += [product.eq(piece * multiplier_1) for product, (_, piece)
+                     in zip(partial, pieces, strict=True)]
+        m.d.sync += shift_2.eq(shift_1)
 
         # + residual
         sum_3   = Signal(total_shape)
         shift_3 = Signal(REQUANTISE.shift_bits)
-        m.d.sync += [sum_3.eq(product), shift_3.eq(shift_2)]
+        terms   = [product << at for product, (at, _) in zip(partial, pieces, strict=True)]
         if self.config.residual:
-            self._residual(m, sum_3, product)
+            terms.append(self._residual(m))
+        m.d.sync += [sum_3.eq(sum(terms[1:], start=terms[0])), shift_3.eq(shift_2)]
 
         # An arithmetic shift, of which only the places of an activation are wanted, and the bit
-        # that leaves last, a half: it rounds up.
+        # that leaves last, a half: it rounds up. In two cycles.
         narrow  = ACT_BITS + 2
-        window  = Signal(1 + narrow)
+        width   = 1 + narrow
+        levels  = range(REQUANTISE.shift_bits)
+        value, lost = _shift(Cat(0, sum_3), shift_3, levels[_LOW_LEVELS:], width)
+        middle  = Signal(len(value))
+        shift_4 = Signal(_LOW_LEVELS)
+        gone    = Signal()
+        sign_4  = Signal()
+        m.d.sync += [middle.eq(value), gone.eq(lost), shift_4.eq(shift_3), sign_4.eq(sum_3[-1])]
+        window  = Signal(width)
         beyond  = Signal()  # a place above the window was not the sign
         sign    = Signal()
-        places, outside = _window(Cat(0, sum_3), shift_3, 1 + narrow)
-        m.d.sync += [window.eq(places), beyond.eq(outside), sign.eq(sum_3[-1])]
+        places, lost = _shift(middle, shift_4, levels[:_LOW_LEVELS], width, sign_4)
+        m.d.sync += [
+            window.eq(places), beyond.eq(gone | lost | (places[-1] != sign_4)), sign.eq(sign_4),
+        ]
         half  = window[0]
         whole = window[1:].as_signed()
 
@@ -128,33 +150,40 @@ class RequantiseLane(wiring.Component):
             m.d.sync += self.result.eq(rounded)
         return m
 
-    def _residual(self, m, sum_3, product):
-        centred      = Signal(signed(ACT_BITS + 1))
-        multiplier_1 = Signal(REQUANTISE.multiplier_bits, name="residual_multiplier_1")
-        shift_1      = Signal(REQUANTISE.residual_shift_bits, name="residual_shift_1")
+    def _residual(self, m):
+        """Return the residual operand's term, as it is needed beside the products of pieces."""
+        centred    = Signal(signed(ACT_BITS + 1))
+        multiplier = Signal(REQUANTISE.multiplier_bits, name="residual_multiplier")
+        shift      = Signal(REQUANTISE.residual_shift_bits, name="residual_shift")
+        m.d.sync += centred.eq(Mux(self.add_residual, self.residual - self.limits.zp_res, 0))
+        scaled     = Signal(signed(centred.shape().width + REQUANTISE.multiplier_bits))
+        shifted    = Signal(signed(scaled.shape().width + (1 << len(shift)) - 1))
+        m.d.comb += multiplier.eq(self.channel.residual_multiplier)
         m.d.sync += [
-            centred.eq(Mux(self.add_residual, self.residual - self.limits.zp_res, 0)),
-            multiplier_1.eq(self.channel.residual_multiplier),
-            shift_1.eq(self.channel.residual_shift),
+            scaled.eq(centred * multiplier),
+            shift.eq(self.channel.residual_shift),
+            shifted.eq(scaled << shift),
         ]
-        scaled  = Signal(signed(centred.shape().width + REQUANTISE.multiplier_bits))
-        shift_2 = Signal(REQUANTISE.residual_shift_bits, name="residual_shift_2")
-        m.d.sync += [
-            scaled.eq(centred * multiplier_1),
-            shift_2.eq(shift_1),
-            sum_3.eq(product + (scaled << shift_2)),
-        ]
+        return shifted
 
 
-def _window(value: Value, shift: Value, width: int) -> tuple[Value, Value]:
-    """Shift right and keep the lowest ``width`` bits.
+def _piece(value: Value, at: int) -> Value:
+    """Return the bits of a piece from ``at`` on; only the last has a sign."""
+    piece = value[at:at + _PIECE]
+    return piece.as_signed() if at + _PIECE >= len(value) else piece
 
-    Also return whether a bit above them, or the highest of them, differs from the value's sign.
-    Each level of the shifter is only as wide as what the levels behind it can still ask for.
+
+def _shift(
+    value: Value, shift: Value, levels: range, width: int, sign: Value | None = None,
+) -> tuple[Value, Value]:
+    """Shift right by some levels (bits) of ``shift``, of which the lowest ``width`` bits remain.
+
+    Also return whether a bit above them differs from the value's sign. Each level of the shifter
+    is only as wide as what the levels below it can still ask for.
     """
-    sign    = value[-1]
+    sign    = value[-1] if sign is None else sign
     outside = Const(0)
-    for level in reversed(range(len(shift))):
+    for level in reversed(levels):
         wanted  = width + (1 << level) - 1
         lost    = value[wanted:]
         moved   = value[1 << level:][:wanted]
@@ -165,4 +194,4 @@ def _window(value: Value, shift: Value, width: int) -> tuple[Value, Value]:
                 max(0, len(value) - wanted - (1 << level))), lost != sign.replicate(len(lost)))
             outside = outside | gone
         value = Mux(shift[level], moved, kept)
-    return value, outside | (value[-1] != sign)
+    return value, outside

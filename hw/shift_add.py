@@ -13,7 +13,7 @@ __all__ = ["ShiftAdd"]
 class ShiftAdd(wiring.Component):
     """``total`` = ``acc`` ± (``operand`` << ``exponent``), or ``acc`` if not ``valid``.
 
-    Combinational. The sum wraps.
+    Combinational. The sum wraps. Without ``valid`` there is no ``sign``: that saves a level.
 
     Parameters
     ----------
@@ -54,8 +54,7 @@ class ShiftAdd(wiring.Component):
         # acc - (x << e) is acc + ~(x << e) + 1, and ~(x << e) is ~x shifted with ones following.
         # The inversion before the shifter is eight bits wide instead of all; the 1 enters as a
         # carry from a bit below the lowest, so that one carry chain both adds and subtracts.
-        minus = Signal()
-        m.d.comb += minus.eq(self.valid & self.sign)
+        minus = self.sign
         if technology_of(platform) is Technology.ECP5 and self.fmt.exponents > 1:
             self._carry_cells(m, minus)
         else:

@@ -31,7 +31,7 @@ from smartdeal.hw.isa import (
 )
 from smartdeal.hw.reader import Reader
 from smartdeal.hw.readout import ReadOutPipeline
-from smartdeal.hw.timing import CHECK_CYCLES, FETCH_CYCLES, LAYER_CYCLES
+from smartdeal.hw.timing import CHECK_CYCLES, FETCH_CYCLES, LAYER_CYCLES, SHORT_CYCLES
 from smartdeal.sim.latency import Cycles, layer_cycles, move_cycles, next_last
 from smartdeal.sim.layer_work import LayerWork
 from smartdeal.sim.memory_timing import MemoryTiming
@@ -169,7 +169,7 @@ class _Walk:
                     cycles = self._wait(values)
                 case Opcode.JUMP:
                     pointer = values["address"]
-                    cycles = Cycles(2, 0, 0, 0)
+                    cycles = Cycles(SHORT_CYCLES, 0, 0, 0)
                 case Opcode.LOAD:
                     cycles = self._load(values)
                 case Opcode.MOVE:
@@ -199,16 +199,16 @@ class _Walk:
         return opcode, _FORMATS[opcode].unpack_word(int.from_bytes(words, "little"))
 
     def _end(self) -> Cycles:
-        decoded = self.now + 1
+        decoded = self.now + SHORT_CYCLES - 1
         quiet = max(self.loads.quiet, self.stores.acknowledged)
         if quiet <= decoded:
-            return Cycles(2, 0, 0, 0)
+            return Cycles(SHORT_CYCLES, 0, 0, 0)
         ends = max(quiet, decoded + 1)
         self.for_stores = ends - max(decoded + 1, min(ends, self.loads.quiet))
         return Cycles(ends - self.now + 1, 0, 0, 0, 0, ends - decoded - 1)
 
     def _wait(self, values: dict[str, int]) -> Cycles:
-        first = self.now + 2
+        first = self.now + SHORT_CYCLES
         loaded = ends = max(first, self.loads.at_most(values["loads"]))
         if values["flags"] & WaitFlag.STORES:
             ends = max(ends, self.stores.acknowledged)
@@ -282,7 +282,7 @@ class _External:
         #: Cycles from a unit's last step to each of its words in the queue.
         size = BASIS_SIZE if values["flags"] & LayerFlag.BASIS else 1
         self.per_word = config.chunks * size
-        self.latency = ReadOutPipeline.bytes_latency(config)
+        self.latency = 1 + ReadOutPipeline.bytes_latency(config)
         self.limit = Reader.queue_words(config) - config.rows
         self.words = int(self.channels.sum())
         self.after, self.own = stores.plan(values["output_base"], self.words)

@@ -14,7 +14,7 @@ _CODED_CYCLES = 7
 def load_cycles(image: bytes, config: AcceleratorConfig) -> int:
     """Return the cycles from the first beat until the image is found right.
 
-    A beat takes a cycle, and one more follows each header, section header and the trailer. A
+    A beat takes a cycle, one more follows each header and section header, and two the trailer. A
     section of coded steps takes what :func:`section_cycles` says.
 
     Raises
@@ -23,7 +23,7 @@ def load_cycles(image: bytes, config: AcceleratorConfig) -> int:
         If the accelerator would refuse the image.
     """
     block = block_bytes(config) * 8 // config.host_bits + 1
-    return 2 * block + sum(block + section_cycles(section, config)
+    return 2 * block + 1 + sum(block + section_cycles(section, config)
                            for section in read_image(image, config).sections)
 
 

@@ -118,9 +118,8 @@ class Observation:
     def _instructions(self, now: dict[str, int]) -> None:
         """Count the words that are fetched: ``fetched`` numbers them, from 1, as they arrive."""
         before, fetched = self._fetched, now["control.fetched"]
-        taken = before >= 1 and fetched == before + 1
-        # WAIT and JUMP have one word; what has none is left by going on from 0.
-        self._add(instruction_words=int(taken or (before == 1 and fetched == 0)))
+        # An instruction of one word is known when the second arrives, which is left.
+        self._add(instruction_words=int(before >= 1 and fetched == before + 1))
         self._fetched = fetched
 
     def _transfers(self, now: dict[str, int]) -> None:

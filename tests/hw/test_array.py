@@ -17,14 +17,17 @@ def test_computes_and_reads_out_at_once(simulate, rows, cols, lanes):
     selections = [(row, chunk) for row in range(rows) for chunk in range(config.chunks)]
 
     async def steps(ctx):
+        following = [0] * cols
         for _unit in range(5):
             sums = [[0] * cols for _ in range(rows)]
-            count = len(selections) + rng.randrange(4)
+            count = len(selections) + 1 + rng.randrange(4)
             for step in range(count):
                 vector = [rng.randrange(-128, 128) for _ in range(cols)]
                 terms = [(rng.randrange(2), rng.randrange(2), rng.randrange(8))
                          for _ in range(rows)]
-                ctx.set(dut.vector, vector)
+                # Coefficients come a cycle before their vector.
+                ctx.set(dut.vector, following)
+                following = vector
                 for row, (valid, sign, exponent) in enumerate(terms):
                     ctx.set(dut.coefficients[row],
                             {"valid": valid, "sign": sign, "exponent": exponent})
@@ -34,6 +37,7 @@ def test_computes_and_reads_out_at_once(simulate, rows, cols, lanes):
                 await ctx.tick()
             results.append(sums)
         ctx.set(dut.last, 0)
+        ctx.set(dut.vector, following)
 
     async def read_out(ctx):
         for unit in range(5):

@@ -1,5 +1,6 @@
 """The basis stage against its formula: three column taps along a stream, per filter and slice."""
 
+import itertools
 import random
 
 import pytest
@@ -35,30 +36,35 @@ def test_three_taps(simulate, cols, lanes):
         if cycle in due:
             got.append([ctx.get(dut.sums[lane]) for lane in range(lanes)])
 
-    async def chunk(ctx, tile, s, f, c):
-        for k in range(3):
-            first = tile * cols + c * lanes
-            ctx.set(dut.operands, [z[f, s, k, first + lane] for lane in range(lanes)])
-            ctx.set(dut.row, k)
-            ctx.set(dut.emit, k == 2)
-            ctx.set(dut.first_chunk, c == 0)
-            ctx.set(dut.last_chunk, c == cols // lanes - 1)
-            ctx.set(dut.first_tile, tile == 0)
-            ctx.set(dut.state_index, s * config.filters_per_group + f)
-            ctx.set(dut.taps, taps[f, s])
-            ctx.set(dut.align, align[f, s])
-            if k == 2:
-                due.add(cycle + dut.LATENCY)
-                want.append([expected(f, s, first + lane) for lane in range(lanes)])
-            await tick(ctx)
+    async def operands(ctx, tile, s, f, c, k):
+        first = tile * cols + c * lanes
+        ctx.set(dut.operands, [z[f, s, k, first + lane] for lane in range(lanes)])
+        ctx.set(dut.emit, k == 2)
+        ctx.set(dut.first_chunk, c == 0)
+        ctx.set(dut.last_chunk, c == cols // lanes - 1)
+        ctx.set(dut.first_tile, tile == 0)
+        ctx.set(dut.state_index, s * config.filters_per_group + f)
+        if k == 2:
+            due.add(cycle + dut.LATENCY)
+            want.append([expected(f, s, first + lane) for lane in range(lanes)])
+
+    async def coefficients(ctx, s, f, k):
+        ctx.set(dut.row, k)
+        ctx.set(dut.taps, taps[f, s])
+        ctx.set(dut.align, align[f, s])
 
     async def bench(ctx):
         ctx.set(dut.enable, 1)
-        for tile in range(tiles):
-            for s in range(slices):
-                for f in range(filters):
-                    for c in range(cols // lanes):
-                        await chunk(ctx, tile, s, f, c)
+        places = list(itertools.product(range(tiles), range(slices), range(filters),
+                                        range(cols // lanes), range(3)))
+        # Coefficients come a cycle before their operands.
+        for before, place in zip([None, *places], [*places, None], strict=True):
+            if before is not None:
+                await operands(ctx, *before)
+            if place is not None:
+                _, s, f, _, k = place
+                await coefficients(ctx, s, f, k)
+            await tick(ctx)
         ctx.set(dut.emit, 0)
         for _ in range(dut.LATENCY):
             await tick(ctx)
@@ -72,6 +78,7 @@ def test_passes_through(simulate):
     dut = BasisStage(config)
 
     async def bench(ctx):
+        await ctx.tick()
         for value in (0, 5, -7, (1 << 23) - 1, -1 << 23):
             ctx.set(dut.operands, [value, -1])
             ctx.set(dut.emit, 1)

@@ -7,6 +7,7 @@ import pytest
 
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import MoveFlag
+from smartdeal.hw.issue import StepIssue
 from smartdeal.hw.mover import Mover
 
 WORDS = 64
@@ -18,7 +19,7 @@ class Buffer:
     def __init__(self, dut, cols, rng):
         self.dut, self.cols = dut, cols
         self.bytes = [rng.randrange(-128, 128) for _ in range(WORDS * cols)]
-        self.asked = [0] * 4
+        self.asked = [0] * StepIssue.READ_LATENCY
 
     async def tick(self, ctx):
         dut, cols = self.dut, self.cols
@@ -74,6 +75,7 @@ def test_moves(simulate, cols):
                         want[target + i] = (fields["value"] if fields["flags"] & MoveFlag.FILL
                                             else buffer.bytes[source + step])
             ctx.set(dut.plan, {"opcode": 3, **fields})
+            await buffer.tick(ctx)
             ctx.set(dut.start, 1)
             await buffer.tick(ctx)
             ctx.set(dut.start, 0)

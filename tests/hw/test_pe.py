@@ -25,7 +25,7 @@ def test_shift_and_add(simulate, exponents, acc_bits):
             operand, valid, sign = rng.randrange(-128, 128), rng.random() < 0.8, rng.randrange(2)
             exponent, last = rng.randrange(exponents), rng.random() < 0.1
             ctx.set(dut.operand, operand)
-            ctx.set(dut.coefficient, {"valid": valid, "sign": sign, "exponent": exponent})
+            ctx.set(dut.coefficient, {"valid": valid, "sign": valid and sign, "exponent": exponent})
             ctx.set(dut.last, last)
             await ctx.tick()
             acc = wrapped(acc + valid * (-1) ** sign * (operand << exponent), acc_bits)
@@ -68,15 +68,14 @@ def test_maximum(simulate):
     rng = random.Random(2)
 
     async def bench(ctx):
-        ctx.set(dut.maximum, 1)
         largest = 0
         for _ in range(400):
-            operand, valid, last = rng.randrange(-128, 128), rng.random() < 0.5, rng.random() < 0.2
+            operand, taken, last = rng.randrange(-128, 128), rng.random() < 0.5, rng.random() < 0.2
             ctx.set(dut.operand, operand)
-            ctx.set(dut.coefficient, {"valid": valid, "sign": 0, "exponent": 0})
+            ctx.set(dut.maximum, taken)
             ctx.set(dut.last, last)
             await ctx.tick()
-            largest = max(largest, operand + 128) if valid else largest
+            largest = max(largest, operand + 128) if taken else largest
             if last:
                 assert ctx.get(dut.result) == largest
                 largest = 0
@@ -103,9 +102,12 @@ def test_row_shares_the_coefficient(simulate):
     dut = ProcessingRow(cols=3, fmt=CoefficientFormat(8), acc_bits=24, max_pool=False)
 
     async def bench(ctx):
-        ctx.set(dut.vector, [1, -2, 3])
         ctx.set(dut.coefficient, {"valid": 1, "sign": 1, "exponent": 3})
         ctx.set(dut.last, 1)
+        await ctx.tick()
+        ctx.set(dut.coefficient, {"valid": 0})
+        ctx.set(dut.last, 0)
+        ctx.set(dut.vector, [1, -2, 3])
         await ctx.tick()
         assert [ctx.get(dut.results[col]) for col in range(3)] == [-8, 16, -24]
 

@@ -49,7 +49,7 @@ def test_formula(simulate, residual, sum_bits):
             if residual:
                 ctx.set(dut.residual, operand)
                 ctx.set(dut.add_residual, add)
-            await ctx.tick().repeat(dut.LATENCY)
+            await ctx.tick().repeat(dut.RESIDUAL_AHEAD + dut.LATENCY)
             assert ctx.get(dut.result) == expected(total, operand, channel, limits, add)
 
     simulate(dut, bench)

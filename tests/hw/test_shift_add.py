@@ -52,12 +52,37 @@ class MultiplyAdd(wiring.Component):
         return m
 
 
+class SignOfValid(wiring.Component):
+    """The component with what its documentation asks for: no sign without ``valid``."""
+
+    acc:      Signal
+    operand:  Signal
+    valid:    Signal
+    sign:     Signal
+    exponent: Signal
+    total:    Signal
+
+    def __init__(self, dut: ShiftAdd):
+        self.dut = dut
+        super().__init__(dut.signature)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.dut = dut = self.dut
+        m.d.comb += [
+            dut.acc.eq(self.acc), dut.operand.eq(self.operand), dut.exponent.eq(self.exponent),
+            dut.valid.eq(self.valid), dut.sign.eq(self.sign & self.valid),
+            self.total.eq(dut.total),
+        ]
+        return m
+
+
 def proof(folder: Path, technology: Technology, exponents: int, mistake: bool) -> str:
     """Return what Yosys prints of a proof."""
     fmt = CoefficientFormat(exponents)
     designs = {
         "gold": (MultiplyAdd(ShiftAdd(fmt=fmt, acc_bits=20), mistake=mistake), None),
-        "gate": (ShiftAdd(fmt=fmt, acc_bits=20), technology),
+        "gate": (SignOfValid(ShiftAdd(fmt=fmt, acc_bits=20)), technology),
     }
     script = []
     for name, (component, cells) in designs.items():
