@@ -17,10 +17,9 @@ __all__ = ["ProcessingArray"]
 class ProcessingArray(wiring.Component):
     """R rows of N PEs; results are read one row and ``drain_lanes`` columns at a time.
 
-    Timing: a step takes effect at the end of the cycle in which its vector is given; coefficients,
-    ``last`` and ``maximum`` are given a cycle before. ``lanes`` shows the selected results
-    ``READ_LATENCY`` cycles after ``read_row`` and ``read_chunk``; a selection in the cycle after
-    ``last`` already sees the new results.
+    Timing: coefficients, ``last`` and ``maximum`` are given a cycle before their vector. ``lanes``
+    shows the selected results ``READ_LATENCY`` cycles after ``read_row`` and ``read_chunk``; a
+    selection ``RESULT_LATENCY`` cycles after the last vector already sees the new results.
 
     Parameters
     ----------
@@ -45,7 +44,8 @@ class ProcessingArray(wiring.Component):
     lanes : Out(ArrayLayout(signed(acc_bits), drain_lanes))
     """
 
-    READ_LATENCY = 3
+    READ_LATENCY   = 3
+    RESULT_LATENCY = 1
 
     vector:       data.View
     coefficients: data.View

@@ -177,7 +177,7 @@ class Mover(wiring.Component):
                 m.d.sync += [place["row"].eq(next_row), place["here"].eq(next_row)]
             with m.If(row_done):
                 m.d.sync += [place[level].eq(next_channel) for level in place]
-            with m.If(self.start):
+            with m.If(~self.active):
                 for register in place.values():
                     m.d.sync += [
                         register.word.eq(plan[f"{side}_word"]),
@@ -189,7 +189,7 @@ class Mover(wiring.Component):
             m.d.sync += self.active.eq(0)
         with m.Elif(self.start):
             m.d.sync += self.active.eq(1)
-        with m.If(self.start):  # never while active
+        with m.If(~self.active):  # as a MOVE begins; the plan is there a cycle before
             m.d.sync += [channel.eq(0), row.eq(0), left.eq(plan.columns)]
             m.d.comb += [
                 next_last_chunk.eq(one_chunk), next_last_row.eq(one_row),

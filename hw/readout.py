@@ -124,7 +124,8 @@ class ReadOutPipeline(wiring.Component):
     @staticmethod
     def lanes_latency() -> int:
         """Return the cycles from a command to the array's results."""
-        return StepIssue.READ_LATENCY - 2 + ProcessingArray.READ_LATENCY
+        return (StepIssue.READ_LATENCY - 2 + ProcessingArray.RESULT_LATENCY
+                + ProcessingArray.READ_LATENCY)
 
     @classmethod
     def bytes_latency(cls, config: AcceleratorConfig) -> int:

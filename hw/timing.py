@@ -14,7 +14,7 @@ CHECK_CYCLES = 1
 
 #: Cycles from the last read-out command of a layer to its last byte in the activation buffer, the
 #: same for every configuration; a shorter pipeline waits.
-FLUSH_CYCLES = 19
+FLUSH_CYCLES = 20
 
 #: The same from the last vector that a MOVE instruction asks for.
 MOVE_FLUSH_CYCLES = 8

@@ -20,7 +20,8 @@ def test_computes_and_reads_out_at_once(simulate, rows, cols, lanes):
         following = [0] * cols
         for _unit in range(5):
             sums = [[0] * cols for _ in range(rows)]
-            count = len(selections) + 1 + rng.randrange(4)
+            # Reading out takes as many cycles as a unit of work has at least here.
+            count = len(selections) + dut.READ_LATENCY + rng.randrange(4)
             for step in range(count):
                 vector = [rng.randrange(-128, 128) for _ in range(cols)]
                 terms = [(rng.randrange(2), rng.randrange(2), rng.randrange(8))
@@ -43,7 +44,8 @@ def test_computes_and_reads_out_at_once(simulate, rows, cols, lanes):
         for unit in range(5):
             while len(results) <= unit:
                 await ctx.tick()
-            # From the cycle after `last` on, one selection per cycle.
+            await ctx.tick().repeat(dut.RESULT_LATENCY)
+            # From then on, one selection per cycle.
             for cycle in range(len(selections) + dut.READ_LATENCY):
                 if cycle < len(selections):
                     ctx.set(dut.read, 1)

@@ -60,18 +60,25 @@ class NaiveElement(wiring.Component):
         total   = Signal(signed(bits))
         biased  = Signal(8)
         power   = Signal(range(self.pe.fmt.max_magnitude + 1))
-        code    = self.coefficient
+        # Registers by the names that they have in the PE, so that Yosys finds them.
+        own_operand, code, own_last, own_maximum = (
+            Signal.like(getattr(self, name), name=f"own_{name}") for name in
+            ("operand", "coefficient", "last", "maximum"))
+        m.d.sync += [
+            own_operand.eq(self.operand), code.eq(self.coefficient), own_last.eq(self.last),
+            own_maximum.eq(self.maximum),
+        ]
         m.d.comb += [
             power.eq(Mux(code.valid, 1 << code.exponent, 0)),
-            biased.eq(self.operand + 128),
+            biased.eq(own_operand + 128),
         ]
-        with m.If(self.maximum & (biased > acc[:8])):
+        with m.If(own_maximum & (biased > acc[:8])):
             m.d.comb += total.eq(biased)
         with m.Else():
-            product = self.operand * power
+            product = own_operand * power
             m.d.comb += total.eq(Mux(code.sign, acc - product, acc + product + self.mistake))
-        m.d.sync += acc.eq(Mux(self.last, 0, total))
-        with m.If(self.last):
+        m.d.sync += acc.eq(Mux(own_last, 0, total))
+        with m.If(own_last):
             m.d.sync += self.result.eq(total)
         return m
 

@@ -20,7 +20,7 @@ def test_shift_and_add(simulate, exponents, acc_bits):
     rng = random.Random(1)
 
     async def bench(ctx):
-        acc = 0
+        acc, due = 0, None  # what the result must be in the next cycle
         for _ in range(400):
             operand, valid, sign = rng.randrange(-128, 128), rng.random() < 0.8, rng.randrange(2)
             exponent, last = rng.randrange(exponents), rng.random() < 0.1
@@ -29,9 +29,10 @@ def test_shift_and_add(simulate, exponents, acc_bits):
             ctx.set(dut.last, last)
             await ctx.tick()
             acc = wrapped(acc + valid * (-1) ** sign * (operand << exponent), acc_bits)
-            if last:
-                assert ctx.get(dut.result) == acc
-                acc = 0
+            if due is not None:
+                assert ctx.get(dut.result) == due
+            due = acc if last else None
+            acc = 0 if last else acc
 
     simulate(dut, bench)
 
@@ -42,7 +43,7 @@ def test_binary(simulate):
     rng = random.Random(3)
 
     async def bench(ctx):
-        total = 0
+        total, due = 0, None
         for number in range(400):
             operand, weights, last = rng.randrange(256), rng.randrange(256), rng.random() < 0.1
             if number < 2:  # all equal, none equal
@@ -56,9 +57,10 @@ def test_binary(simulate):
             await ctx.tick()
             dot = sum(1 if operand >> bit & 1 == weights >> bit & 1 else -1 for bit in range(8))
             total += dot * binary
-            if last:
-                assert ctx.get(dut.result) == total
-                total = 0
+            if due is not None:
+                assert ctx.get(dut.result) == due
+            due = total if last else None
+            total = 0 if last else total
 
     simulate(dut, bench)
 
@@ -68,7 +70,7 @@ def test_maximum(simulate):
     rng = random.Random(2)
 
     async def bench(ctx):
-        largest = 0
+        largest, due = 0, None
         for _ in range(400):
             operand, taken, last = rng.randrange(-128, 128), rng.random() < 0.5, rng.random() < 0.2
             ctx.set(dut.operand, operand)
@@ -76,9 +78,10 @@ def test_maximum(simulate):
             ctx.set(dut.last, last)
             await ctx.tick()
             largest = max(largest, operand + 128) if taken else largest
-            if last:
-                assert ctx.get(dut.result) == largest
-                largest = 0
+            if due is not None:
+                assert ctx.get(dut.result) == due
+            due = largest if last else None
+            largest = 0 if last else largest
 
     simulate(dut, bench)
 
@@ -108,6 +111,8 @@ def test_row_shares_the_coefficient(simulate):
         ctx.set(dut.coefficient, {"valid": 0})
         ctx.set(dut.last, 0)
         ctx.set(dut.vector, [1, -2, 3])
+        await ctx.tick()
+        ctx.set(dut.vector, [0, 0, 0])
         await ctx.tick()
         assert [ctx.get(dut.results[col]) for col in range(3)] == [-8, 16, -24]
 
