@@ -192,6 +192,7 @@ def test_binary_activations_from_training_to_the_array(
     assert layers["conv1"]["form"] == layers["layer2.0.downsample.0"]["form"] == "int8"
     assert layers["layer1.0.conv1"]["form"] == layers["layer3.0.conv2"]["form"] == "bnn"
     assert layers["layer2.0.conv2.sign"]["form"] == "exact"
+    assert layers["layer2.0.conv2.sign"]["bytes_before"] == 0
     assert max(layer["weight_error"] for layer in layers.values()) < 1e-6
     outcome = run("simulate", "resnet8", "--weights", str(net), "--binary", "--engine",
                   "interpreter")
