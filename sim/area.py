@@ -21,14 +21,15 @@ from smartdeal.hw.isa import SectionKind, section_format
 
 __all__ = ["AreaEstimate", "array_luts", "estimate", "sweep"]
 
-#: A PE beside its shifter and adder: the sign that counts only with a valid coefficient, and the
-#: inverter of ``last``, which synthesis gives each of them.
-_ELEMENT_LUTS = 2
+#: A PE beside its shifter and adder: the inverter of ``last``, which synthesis gives each of them.
+_ELEMENT_LUTS = 1
 #: What the maximum adds to a PE of the first row.
-_MAXIMUM_LUTS = 41
+_MAXIMUM_LUTS = 40
 #: Bits and number of the words that a block RAM can have.
 _SHAPES = ((36, 512), (18, 1024), (9, 2048))
 _BYTE_WORDS = 2048
+#: LUT RAM cells that synthesis takes instead of a block RAM.
+_LUT_RAM_CELLS = 20
 #: Multiplier blocks of a lane: basis (three times two), requantisation three, residual one.
 _BASIS_DSP, _REQUANTISE_DSP, _RESIDUAL_DSP = 6, 3, 1
 
@@ -117,8 +118,13 @@ def _block_rams(config: AcceleratorConfig) -> int:
         tables.append((2 * (config.acc_bits + 12), config.filters_per_group * config.max_slices))
     if config.max_slices > 1 or config.reduce:
         tables.append((config.sum_bits * config.drain_lanes, config.rows * config.chunks))
-    return total + sum(min(-(-bits // width) * -(-depth // words) for width, words in _SHAPES)
-                       for bits, depth in tables)
+    return total + sum(_table_rams(bits, depth) for bits, depth in tables)
+
+
+def _table_rams(bits: int, depth: int) -> int:
+    """Count the block RAMs of a table; a small one becomes LUT RAM, 16 words of 4 bits a cell."""
+    rams = min(-(-bits // width) * -(-depth // words) for width, words in _SHAPES)
+    return 0 if -(-bits // 4) * -(-depth // 16) <= _LUT_RAM_CELLS * rams else rams
 
 
 def _multipliers(config: AcceleratorConfig) -> int:
