@@ -10,10 +10,11 @@ from typing import Any
 
 from smartdeal.boards import flow
 from smartdeal.boards.catalogue import Board
+from smartdeal.boards.choose import KINDS, largest, shortage
 from smartdeal.boards.effective import Effective, measure_effective
 from smartdeal.boards.errors import BoardError, FitError, TimingError
 from smartdeal.boards.flow import BITSTREAMS, Routed
-from smartdeal.boards.technology import TARGETS, Resources
+from smartdeal.boards.technology import Resources
 from smartdeal.boards.tools import tool_version
 from smartdeal.golden.files import write_whole
 from smartdeal.hw.config import AcceleratorConfig
@@ -25,7 +26,6 @@ _TOOLS = {
     "ice40": ("yosys", "nextpnr-ice40", "icepack"),
     "gowin": ("yosys", "nextpnr-himbaechel-gowin", "gowin_pack"),
 }
-_SHORT = {"lut": "LUTs", "ff": "flip-flops", "bram": "block RAMs", "dsp": "multipliers"}
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,9 @@ class BuildReport:
 
     def shares(self) -> list[tuple[str, int, int]]:
         """Return kind, number used and number there of what the device has."""
+        names = KINDS | ({"lut": "logic cells"} if self.device.startswith("iCE40") else {})
         return [(what, getattr(self.resources, name), getattr(self.capacity, name))
-                for name, what in _SHORT.items()]
+                for name, what in names.items()]
 
     def rows(self) -> list[tuple[str, str]]:
         """Return what a table shows."""
@@ -180,8 +181,7 @@ def build_board(
     tell("synthesis", 0.0)
     seconds["synthesis"] = flow.synthesise(board, folder)
     tell("synthesis", 1.0)
-    cells = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
-    resources = TARGETS[board.target].count(cells)
+    resources = flow.count(board, sources, folder)
     check_fit(board, config, resources)
 
     routed = []
@@ -210,15 +210,16 @@ def build_board(
 
 def check_fit(board: Board, config: AcceleratorConfig, resources: Resources) -> None:
     """Raise :exc:`FitError` if a design is larger than the board's device."""
-    short = []
-    for name, what in _SHORT.items():
-        needed, there = getattr(resources, name), getattr(board.capacity, name)
-        if needed > there:
-            short.append(f"{needed:,} {what} of {there:,}")
-    if short:
-        raise FitError(f"a {config.rows}×{config.cols} array does not fit {board.name}: it takes "
-                       f"{' and '.join(short)}; take a smaller one, or smartdeal build "
-                       f"{board.name} without sizes for the default one")
+    short = shortage(board, resources)
+    if not short:
+        return
+    best = largest(board)
+    hint = "take a smaller one"
+    if best is not None and best.rows * best.cols < config.rows * config.cols:
+        hint = f"the largest that fits by the area model is {best.rows}×{best.cols}"
+    raise FitError(f"a {config.rows}×{config.cols} array does not fit {board.name}: it takes "
+                   f"{short}; {hint}, or smartdeal build {board.name} without sizes for the "
+                   "default one")
 
 
 def _too_slow(board: Board, best: Routed, wanted: float, seeds: int) -> str:

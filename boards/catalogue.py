@@ -1,9 +1,11 @@
 """The boards: device, capacity, and the accelerator that is built for them by default."""
 
 import difflib
+import runpy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from smartdeal.boards.errors import BoardError, ToolMissing
@@ -20,8 +22,8 @@ class Board:
     Parameters
     ----------
     name, title : str
-    platform : str
-        ``module:class`` of its Amaranth platform.
+    platform : str or class
+        Its Amaranth platform, or ``module:class`` of that.
     target : str
         Technology, as for synthesis.
     device : str
@@ -41,7 +43,7 @@ class Board:
 
     name: str
     title: str
-    platform: str
+    platform: str | type
     target: str
     device: str
     capacity: Resources
@@ -64,12 +66,15 @@ class Board:
         ToolMissing
             If amaranth-boards is not installed.
         """
-        module, _, name = self.platform.partition(":")
-        try:
-            platform = getattr(import_module(module), name)()
-        except ModuleNotFoundError:
-            raise ToolMissing("no amaranth-boards: install it with pip install "
-                              "'smartdeal[boards]'") from None
+        if isinstance(self.platform, str):
+            module, _, name = self.platform.partition(":")
+            try:
+                platform = getattr(import_module(module), name)()
+            except ModuleNotFoundError:
+                raise ToolMissing("no amaranth-boards: install it with pip install "
+                                  "'smartdeal[boards]'") from None
+        else:
+            platform = self.platform()
         if self.serial is not None:
             platform.add_resources([_serial(self.serial, self.target)])
         return platform
@@ -93,7 +98,8 @@ _ECP5_85 = Resources(lut=83_640, ff=83_640, bram=208, dsp=156)
 #: A whole ResNet-8 or ResNet-20 at 32 × 32 stays on chip: activations, and a segment of weights.
 _LARGE = dict(rows=15, cols=32, drain_lanes=8, activation_words=2048, weight_steps=4096,
               channel_entries=1024, basis_entries=1024, program_words=1024)
-_MIDDLE = dict(rows=6, cols=16, drain_lanes=2, activation_words=2048, weight_steps=2048,
+#: The same networks with the block RAMs of a smaller device, on a smaller array.
+_MIDDLE = dict(rows=6, cols=16, drain_lanes=2, activation_words=4096, weight_steps=2048,
                channel_entries=512, basis_entries=512, program_words=512, host_bits=32)
 #: Layers, not networks: what there is room for beside the control logic.
 _SMALL = dict(rows=2, cols=2, exponents=4, acc_bits=16, sum_bits=32, drain_lanes=1, max_slices=1,
@@ -148,7 +154,7 @@ BOARDS = {board.name: board for board in (
 
 
 def board(name: str) -> Board:
-    """Return a board by name.
+    """Return a board by name, or by the Python file that has it as ``BOARD``.
 
     Raises
     ------
@@ -157,6 +163,23 @@ def board(name: str) -> Board:
     """
     if name in BOARDS:
         return BOARDS[name]
+    if name.endswith(".py"):
+        return _from_file(Path(name))
     near = difflib.get_close_matches(name.lower(), BOARDS, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(BOARDS)}"
     raise BoardError(f"no board is called {name!r}; {hint}")
+
+
+def _from_file(path: Path) -> Board:
+    """Return what a file of the user's defines as ``BOARD``."""
+    if not path.is_file():
+        raise BoardError(f"no board file {path}; it must be a Python file that defines BOARD")
+    try:
+        found = runpy.run_path(str(path)).get("BOARD")
+    except Exception as error:
+        raise BoardError(f"the board file {path} does not run: {type(error).__name__}: {error}"
+                         ) from None
+    if not isinstance(found, Board):
+        raise BoardError(f"the board file {path} must define BOARD as a "
+                         f"smartdeal.boards.catalogue.Board, not {found!r}")
+    return found

@@ -6,25 +6,30 @@ from typing import Any
 from smartdeal.boards.catalogue import Board
 from smartdeal.boards.errors import FitError
 from smartdeal.golden.formats import BASIS_SIZE
-from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.config import AcceleratorConfig, ConfigError
 from smartdeal.sim.area import AreaEstimate, estimate
+from smartdeal.sim.area_small import estimate_on
 
-__all__ = ["choose"]
+__all__ = ["KINDS", "choose", "largest", "shortage"]
 
 #: Share of a device's LUTs up to which place and route still finds short wires.
-_FULL = 0.75
+_FULL = {"ecp5": 0.75, "gowin": 0.8, "ice40": 0.95}
 #: LUTs of the serial bridge.
 _BRIDGE_LUTS = 650
 #: The bridge's request and reply buffers.
 _BRIDGE_RAMS = 2
-_COLS = (8, 16, 24, 32, 48, 64)
+_COLS = (2, 4, 8, 16, 24, 32, 48, 64)
+#: Cycles of a read-out beyond which it would take longer than computing.
+_DRAIN_CYCLES = 128
+#: What a device has, as messages call it; LUTs of an iCE40 are logic cells.
+KINDS = {"lut": "LUTs", "ff": "flip-flops", "bram": "block RAMs", "dsp": "multipliers"}
 
 
 def choose(board: Board, given: Mapping[str, Any]) -> tuple[AcceleratorConfig, str]:
     """Return a board's accelerator with what the user has given, and why it is that one.
 
-    Without sizes an ECP5 board gets the largest array that fits by the area model, with the
-    board's memories; other boards get the catalogue's.
+    Without sizes a board gets the largest array that fits by the area model, with the board's
+    memories; the catalogue's, where there is no model for the parameters.
 
     Raises
     ------
@@ -35,36 +40,69 @@ def choose(board: Board, given: Mapping[str, Any]) -> tuple[AcceleratorConfig, s
     """
     values: dict[str, Any] = dict(board.configuration)
     if not {"rows", "cols"} & given.keys():
-        if board.target == "ecp5" and values.get("basis", True):
-            config, area = _largest(board, values | dict(given))
-            return config, (f"the largest array whose {area.lut:,} LUTs are at most {_FULL:.0%} of "
-                            f"{board.capacity.lut:,}, with {area.bram} of {board.capacity.bram} "
-                            f"block RAMs and {area.dsp} of {board.capacity.dsp} multipliers, by "
-                            "the area model")
-        return AcceleratorConfig(**{**values, **given}), "the board's default"
-    if "drain_lanes" not in given:
+        config = AcceleratorConfig(**{**values, **given})
+        if _whole(board, config) is None:
+            return config, "the board's default"
+        config, area = _largest(board, values | dict(given))
+        return config, (f"the largest array whose {area.lut:,} {_called(board)['lut']} are at most "
+                        f"{_FULL[board.target]:.0%} of {board.capacity.lut:,}, with {area.bram} of "
+                        f"{board.capacity.bram} block RAMs and {area.dsp} of {board.capacity.dsp} "
+                        "multipliers, by the area model")
+    if "drain_lanes" not in given and board.target == "ecp5":
         values.pop("drain_lanes", None)
     config = AcceleratorConfig(**{**values, **given})
-    if board.target == "ecp5" and config.basis and config.exponents > 1:
-        area = _whole(config)
-        if area.lut > board.capacity.lut:
-            best, _ = _largest(board, dict(board.configuration))
-            raise FitError(
-                f"a {config.rows}×{config.cols} array does not fit {board.name}: it would take "
-                f"about {area.lut:,} LUTs of {board.capacity.lut:,}; the largest that fits is "
-                f"{best.rows}×{best.cols}")
+    area = _whole(board, config)
+    if area is not None and (short := shortage(board, area)):
+        best = largest(board)
+        hint = f"the largest that fits is {best.rows}×{best.cols}" if best else "none fits"
+        raise FitError(f"a {config.rows}×{config.cols} array does not fit {board.name}: it would "
+                       f"take about {short}; {hint}")
     return config, "as asked, the rest the board's default"
 
 
-def _whole(config: AcceleratorConfig) -> AreaEstimate:
+def largest(board: Board) -> AcceleratorConfig | None:
+    """Return the largest array that fits a board by the area model, None if that knows of none."""
+    if _whole(board, board.config) is None:
+        return None
+    try:
+        return _largest(board, dict(board.configuration))[0]
+    except FitError:
+        return None
+
+
+def shortage(board: Board, needed: Any) -> str:
+    """Say what of a device is less than a design needs; nothing if it fits.
+
+    Parameters
+    ----------
+    board : Board
+    needed : Resources or AreaEstimate
+    """
+    return " and ".join(
+        f"{getattr(needed, name):,} {what} of {getattr(board.capacity, name):,}"
+        for name, what in _called(board).items()
+        if getattr(needed, name) > getattr(board.capacity, name))
+
+
+def _called(board: Board) -> dict[str, str]:
+    return KINDS | ({"lut": "logic cells"} if board.target == "ice40" else {})
+
+
+def _whole(board: Board, config: AcceleratorConfig) -> AreaEstimate | None:
+    """Return what a build takes by the model of the board's technology, if that knows."""
+    if board.target != "ecp5":
+        return estimate_on(board.name, board.target, config)
+    if not config.basis or config.exponents < 2:
+        return None
     area = estimate(config)
     return AreaEstimate(area.array, area.lut + _BRIDGE_LUTS, area.bram + _BRIDGE_RAMS, area.dsp)
 
 
 def _largest(board: Board, values: dict[str, Any]) -> tuple[AcceleratorConfig, AreaEstimate]:
     fitting = [(config, area) for config in _candidates(board, values)
-               for area in (_whole(config),) if area.lut <= _FULL * board.capacity.lut
-               and area.bram <= board.capacity.bram and area.dsp <= board.capacity.dsp]
+               for area in (_whole(board, config),) if area is not None
+               and area.lut <= _FULL[board.target] * board.capacity.lut
+               and not shortage(board, area)]
     if not fitting:
         raise FitError(f"no array fits {board.name} with these parameters, by the area model")
     # Of equally many PEs those with more lanes, which drain sooner; then the squarer.
@@ -75,12 +113,18 @@ def _largest(board: Board, values: dict[str, Any]) -> tuple[AcceleratorConfig, A
 def _candidates(board: Board, values: dict[str, Any]) -> Iterator[AcceleratorConfig]:
     """Yield arrays with whole filters, as many bytes of activations, and any number of lanes."""
     default = AcceleratorConfig(**values)
+    step = BASIS_SIZE if default.basis else 2
     for cols in _COLS:
         words = max(16, default.activation_bytes // cols)
         # Much higher than wide, an array would idle on layers with few filters.
-        for rows in range(BASIS_SIZE, cols + 1, BASIS_SIZE):
+        for rows in range(step, max(step, cols) + 1, step):
             for lanes in (lanes for lanes in range(1, cols + 1) if cols % lanes == 0):
-                if rows * cols // lanes > 128:  # or reading out would take longer than computing
+                if rows * cols // lanes > _DRAIN_CYCLES:
                     continue
-                yield AcceleratorConfig(**{**values, "rows": rows, "cols": cols,
-                                           "drain_lanes": lanes, "activation_words": words})
+                if board.target != "ecp5" and lanes != default.drain_lanes:
+                    continue  # the model has no lanes
+                try:
+                    yield AcceleratorConfig(**{**values, "rows": rows, "cols": cols,
+                                               "drain_lanes": lanes, "activation_words": words})
+                except ConfigError:  # the words need longer fields than the board's
+                    continue

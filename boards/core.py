@@ -1,5 +1,7 @@
 """What is on a board besides clock and pins: the serial bridge and the accelerator."""
 
+from typing import Any
+
 from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -72,6 +74,10 @@ class BoardCore(wiring.Component):
 class SimulatedBoard(wiring.Component):
     """A board with the host's end of the line, so that a bench deals in bytes, not in bits.
 
+    Parameters
+    ----------
+    board : component with the ports of :class:`BoardCore`
+
     Members
     -------
     divisor : In(16)
@@ -90,9 +96,8 @@ class SimulatedBoard(wiring.Component):
     o_valid: Signal
     notify:  Signal
 
-    def __init__(self, config: AcceleratorConfig, *, clock_hz: int):
-        self.config   = config
-        self.clock_hz = clock_hz
+    def __init__(self, board: wiring.Component):
+        self.board: Any = board
         super().__init__({
             "divisor": In(DIVISOR_BITS),
             "i":       In(stream.Signature(8)),
@@ -103,7 +108,7 @@ class SimulatedBoard(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.board = board = BoardCore(self.config, clock_hz=self.clock_hz)
+        m.submodules.board = board = self.board
         m.submodules.transmitter = transmitter = UartTransmitter()
         m.submodules.receiver = receiver = UartReceiver()
         wiring.connect(m, host=wiring.flipped(self.i), transmitter=transmitter.i)

@@ -1,8 +1,10 @@
 """What an array makes of a real network: operations that count, and the power that they take."""
 
 from dataclasses import dataclass
+from functools import cache
 
-from smartdeal.compiler import CompileError, compile_network
+from smartdeal.compiler import CompileError, NetworkProgram, compile_network
+from smartdeal.golden.layers import IntegerNetwork
 from smartdeal.golden.options import FormOptions
 from smartdeal.golden.quantise import quantise_network
 from smartdeal.hw.config import AcceleratorConfig
@@ -10,7 +12,7 @@ from smartdeal.sim.energy.model import cost_of_program
 from smartdeal.sim.energy.technology import Technology
 from smartdeal.sim.workload import default_images, load_model
 
-__all__ = ["Effective", "measure_effective"]
+__all__ = ["Effective", "measure_effective", "refusal"]
 
 #: The network that fits every board that runs whole networks, trained, one term per weight.
 _NETWORK, _FORM = "resnet8", "deepshift"
@@ -60,6 +62,26 @@ class Effective:
         return self.energy_pj / 1e12 / self.seconds
 
 
+def refusal(network: str, config: AcceleratorConfig) -> str:
+    """Return why an array cannot run a built-in network with one term per weight; "" if it can."""
+    program = _compile(network, config)
+    return program if isinstance(program, str) else ""
+
+
+def _compile(network: str, config: AcceleratorConfig) -> NetworkProgram | str:
+    options = FormOptions(exponents=config.exponents, group=max(1, config.filters_per_group))
+    try:
+        return compile_network(_quantised(network, options, config.sum_bits), config)
+    except CompileError as error:
+        return str(error)
+
+
+@cache
+def _quantised(name: str, options: FormOptions, sum_bits: int) -> IntegerNetwork:
+    model, _ = load_model(name, None, 0)
+    return quantise_network(model, default_images(model, 0), _FORM, options, sum_bits)
+
+
 def measure_effective(config: AcceleratorConfig, clock_mhz: float) -> Effective | str:
     """Return what an array makes of ResNet-8, or why it cannot run it.
 
@@ -68,13 +90,9 @@ def measure_effective(config: AcceleratorConfig, clock_mhz: float) -> Effective 
     config : AcceleratorConfig
     clock_mhz : float
     """
-    model, _ = load_model(_NETWORK, None, 0)
-    options = FormOptions(exponents=config.exponents, group=max(1, config.filters_per_group))
-    network = quantise_network(model, default_images(model, 0), _FORM, options, config.sum_bits)
-    try:
-        program = compile_network(network, config)
-    except CompileError as error:
-        return str(error)
+    program = _compile(_NETWORK, config)
+    if isinstance(program, str):
+        return program
     cost = cost_of_program(program)
     energy = cost.energy(Technology.load(_TECHNOLOGY))
     return Effective(

@@ -4,15 +4,16 @@ import json
 import re
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from smartdeal.boards.bitstream import check_bitstream
 from smartdeal.boards.catalogue import Board
 from smartdeal.boards.clocks import PllSettings, pll_settings
 from smartdeal.boards.core import BoardCore
 from smartdeal.boards.errors import BuildStepError, FitError
-from smartdeal.boards.technology import TARGETS
+from smartdeal.boards.technology import TARGETS, Resources
 from smartdeal.boards.tools import command, run_tool, yosys_command
 from smartdeal.boards.top import CORE_MODULE, BoardTop
 from smartdeal.golden.files import write_whole
@@ -20,7 +21,7 @@ from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.technology import TECHNOLOGIES
 from smartdeal.hw.verilog import emit
 
-__all__ = ["BITSTREAMS", "Routed", "Sources", "generate", "pack", "route", "synthesise"]
+__all__ = ["BITSTREAMS", "Routed", "Sources", "count", "generate", "pack", "route", "synthesise"]
 
 _TOP = "top"
 #: Suffix of the file that goes to the board, by technology.
@@ -143,6 +144,24 @@ def synthesise(board: Board, folder: Path) -> float:
                     log=folder / "synthesis.log")
 
 
+def count(board: Board, sources: Sources, folder: Path) -> Resources:
+    """Return what a synthesised design takes of the device.
+
+    On iCE40 ``lut`` are logic cells, as place and route packs them: a flip-flop or a carry takes
+    one for itself where no table goes with it.
+    """
+    cells = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
+    resources = TARGETS[board.target].count(cells)
+    if board.target != "ice40":
+        return resources
+    constraints = f"{_TOP}.{_CONSTRAINTS[board.target]}"
+    run_tool([*command(_NEXTPNR[board.target]), *sources.device_options, "--json", "netlist.json",
+              "--pcf", constraints, "--pack-only", "--report", "pack.json"],
+             what="packing cells", folder=folder, log=folder / "cells.log")
+    used = json.loads((folder / "pack.json").read_text())["utilization"]["ICESTORM_LC"]["used"]
+    return replace(resources, lut=int(used))
+
+
 def route(
     board: Board, sources: Sources, seed: int, folder: Path, *, nice: int = 0,
     watch: Callable[[str], None] | None = None,
@@ -206,7 +225,10 @@ def _places(path: list[dict[str, Any]]) -> tuple[str, ...]:
 
 
 def pack(board: Board, sources: Sources, seed: int, folder: Path, bitstream: Path) -> float:
-    """Make the bitstream of a routed seed; it appears under its name when it is complete."""
+    """Make the bitstream of a routed seed; it appears under its name when it is complete.
+
+    On iCE40 it is unpacked first: it must hold what place and route has made.
+    """
     target = board.target
     temporary = folder / f".{bitstream.name}.part"
     routed = f"seed_{seed}.{_ROUTED[target]}"
@@ -220,6 +242,8 @@ def pack(board: Board, sources: Sources, seed: int, folder: Path, bitstream: Pat
                            what="packing", folder=folder, log=folder / "pack.log")
         if not temporary.is_file() or not temporary.stat().st_size:
             raise BuildStepError(f"packing made no bitstream (log: {folder / 'pack.log'})")
+        if target == "ice40":
+            check_bitstream(temporary, folder / routed)
         temporary.replace(bitstream)
     finally:
         temporary.unlink(missing_ok=True)

@@ -13,11 +13,13 @@ from smartdeal.boards.tools import run_tool, yosys_command
 from smartdeal.hw.technology import TECHNOLOGIES
 from smartdeal.hw.verilog import emit
 
-__all__ = ["NETLIST_TARGETS", "gate_level"]
+__all__ = ["NETLIST_TARGETS", "gate_level", "with_models"]
 
-#: By technology, Yosys' simulation models of its cells.
-_MODELS = {"ecp5": "lattice/cells_sim_ecp5.v"}
-_DEFINE = {"ecp5": "-D NO_INCLUDES"}
+#: By technology, options and name of Yosys' file of simulation models of its cells.
+_MODELS = {"ecp5": "-D NO_INCLUDES +/lattice/cells_sim_ecp5.v",
+           "ice40": "-defer -D ICE40_U +/ice40/cells_sim.v"}
+#: Models of the blocks that Yosys knows only by their ports.
+_OWN_MODELS = {"ecp5": ECP5_MODELS, "ice40": ""}
 NETLIST_TARGETS = tuple(_MODELS)
 
 
@@ -49,19 +51,49 @@ def gate_level(component: wiring.Component, name: str, target: str) -> str:
     try:
         (folder / "design.v").write_text(emit(component, name,
                                               technology=TECHNOLOGIES.get(target)))
-        (folder / "models.v").write_text(ECP5_MODELS)
         (folder / "netlist.ys").write_text("\n".join([
             "read_verilog design.v",
             *TARGETS[target].script.format(top=name, liberty="").split("; "),
             "flatten", "opt_clean", f"select {name}", "write_verilog -noattr -selected cells.v",
-            # From here on it is a design of models, in which nothing is optimised.
-            "design -reset", f"read_verilog {_DEFINE[target]} +/{_MODELS[target]}",
-            "delete =A:blackbox", "read_verilog -overwrite models.v", "read_verilog cells.v",
-            f"hierarchy -check -top {name}", "proc", "flatten", "clean",
-            f"select {name}",
-            "write_verilog -noattr -selected netlist.v", ""]))
+            ""]))
         run_tool(yosys_command("netlist.ys"), what="synthesis", folder=folder,
                  log=folder / "netlist.log")
+        return with_models((folder / "cells.v").read_text(), name, target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def with_models(cells: str, name: str, target: str, *, more: str = "") -> str:
+    """Return a netlist of cells as Verilog without cells: each is its simulation model.
+
+    Parameters
+    ----------
+    cells : str
+        Verilog of the netlist.
+    name : str
+        Of its top module.
+    target : str
+        One of :data:`NETLIST_TARGETS`.
+    more : str
+        Models of further cells, or other ones.
+
+    Raises
+    ------
+    ToolMissing, BuildStepError
+        If Yosys is missing, or fails.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=".smartdeal-models-", dir=Path.cwd()))
+    try:
+        (folder / "cells.v").write_text(cells)
+        (folder / "models.v").write_text(_OWN_MODELS[target] + more)
+        # A design of models, in which nothing is optimised; names of wires are dropped.
+        (folder / "models.ys").write_text("\n".join([
+            f"read_verilog {_MODELS[target]}", "delete =A:blackbox",
+            "read_verilog -overwrite models.v", "read_verilog cells.v",
+            f"hierarchy -check -top {name}", "proc", "flatten", "opt_clean -purge",
+            f"select {name}", "write_verilog -noattr -selected netlist.v", ""]))
+        run_tool(yosys_command("models.ys"), what="reading the netlist", folder=folder,
+                 log=folder / "models.log")
         return (folder / "netlist.v").read_text()
     finally:
         shutil.rmtree(folder, ignore_errors=True)

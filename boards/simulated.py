@@ -7,8 +7,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from amaranth.lib import wiring
+
 from smartdeal.boards.bench import COMMAND
-from smartdeal.boards.core import SimulatedBoard
+from smartdeal.boards.bitstream import RecoveredBoard, recover_netlist
+from smartdeal.boards.core import BoardCore, SimulatedBoard
 from smartdeal.boards.errors import LinkError
 from smartdeal.boards.protocol import DEFAULT_BAUD, MIN_DIVISOR
 from smartdeal.hw.config import AcceleratorConfig
@@ -16,7 +19,8 @@ from smartdeal.hw.technology import Technology
 from smartdeal.hw.verilog import emit, ports
 from smartdeal.sim.runner import Simulator, build_simulator, cocotb_environment
 
-__all__ = ["SimulatedPort", "build_board_simulator", "open_simulated"]
+__all__ = ["SimulatedPort", "build_bitstream_simulator", "build_board_simulator",
+           "open_simulated"]
 
 _TOP = "smartdeal_board"
 _BENCH = "smartdeal.boards.bench"
@@ -33,10 +37,40 @@ def build_board_simulator(
     ToolError, BuildError
         As :func:`smartdeal.sim.runner.build_simulator`.
     """
-    board = SimulatedBoard(config, clock_hz=clock_hz)
-    names = ["clk", "rst", *(port.name for port in ports(board))]
-    text = emit(SimulatedBoard(config, clock_hz=clock_hz), _TOP, technology=technology)
-    return build_simulator(text, _TOP, names)
+    return _build(BoardCore(config, clock_hz=clock_hz),
+                  BoardCore(config, clock_hz=clock_hz), technology, "")
+
+
+def build_bitstream_simulator(bitstream: Path, core: BoardCore, constraints: Path) -> Simulator:
+    """Compile what is in an iCE40 bitstream for simulation, or take it from the cache.
+
+    Parameters
+    ----------
+    bitstream : Path
+    core : BoardCore
+        Not elaborated; for the ports.
+    constraints : Path
+        ``top.pcf`` of the build: the pins' names.
+
+    Raises
+    ------
+    ToolMissing, BuildStepError
+        As :func:`smartdeal.boards.bitstream.recover_netlist`.
+    ToolError, BuildError
+        As :func:`smartdeal.sim.runner.build_simulator`.
+    """
+    clock = next(words[1] for words in map(str.split, constraints.read_text().splitlines())
+                 if words[:1] == ["set_io"] and words[1].startswith("clk"))
+    return _build(RecoveredBoard(core, clock), RecoveredBoard(core, clock), None,
+                  recover_netlist(bitstream, constraints))
+
+
+def _build(board: wiring.Component, again: wiring.Component, technology: Technology | None,
+           more: str) -> Simulator:
+    """Build a simulator; a component can be elaborated once, and its ports are asked for too."""
+    names = ["clk", "rst", *(port.name for port in ports(SimulatedBoard(again)))]
+    text = emit(SimulatedBoard(board), _TOP, technology=technology)
+    return build_simulator(text + more, _TOP, names, quick=bool(more))
 
 
 class SimulatedPort:

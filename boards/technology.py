@@ -111,7 +111,7 @@ TARGETS = {
         luts={"SB_LUT4": 1}, carries={}, ffs={"SB_DFF.*": 1},
         brams={"SB_RAM40_4K.*": 1, "SB_SPRAM256KA": 1}, dsps={"SB_MAC16": 1}, lutrams={}),
     "gowin": Technology(
-        "gowin", "synth_gowin -family gw1n -noiopads -no-rw-check -noflatten -top {top}",
+        "gowin", "synth_gowin -family gw1n -nowidelut -noiopads -no-rw-check -noflatten -top {top}",
         luts={"LUT[1-4]": 1}, carries={"ALU": 1}, ffs={"DFF.*": 1},
         brams={"(S|SD|D|DP)[A-Z]*(B|X9B|X9)|pROM.*|rROM.*": 1},
         dsps={"MULT18X18": 1, "MULT9X9": 0.5, "MULT36X36": 4},

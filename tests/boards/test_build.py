@@ -1,6 +1,7 @@
 """A bitstream for a small ECP5 array, by the tools of the package index."""
 
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from smartdeal.boards.errors import BuildStepError, FitError, TimingError
 from smartdeal.boards.flow import Routed
 from smartdeal.boards.report import report_html
 from smartdeal.boards.technology import Resources
+from smartdeal.boards.tools import run_tool
 from smartdeal.compiler import compile_network
 from smartdeal.golden.checkpoints import load_trained
 from smartdeal.golden.networks import build_network
@@ -88,6 +90,45 @@ def test_no_room_is_told(tmp_path, monkeypatch):
     sources = flow.generate(chosen, SMALL, chosen.clock_mhz, tmp_path)
     with pytest.raises(FitError, match=r"does not fit hx8k_breakout: .*8839 ICESTORM_LCs"):
         flow.route(chosen, sources, 1, tmp_path)
+
+
+@pytest.fixture
+def packing(tmp_path, shortcuts, monkeypatch):
+    """Let the packer write half a bitstream and then end with an exception."""
+    def prepare(error: BaseException) -> None:
+        def run_tool(arguments, *, folder, log, **options):
+            half = next(name for name in arguments if name.endswith(".part"))
+            (folder / half).write_bytes(b"half of the")
+            raise error
+
+        (tmp_path / "ulx3s_25f.bit").write_bytes(b"an older one")
+        monkeypatch.setattr(flow, "run_tool", run_tool)
+
+    return prepare
+
+
+@pytest.mark.parametrize("error", [BuildStepError("packing failed"), KeyboardInterrupt()])
+def test_half_a_bitstream_is_none(tmp_path, packing, error):
+    packing(error)
+    with pytest.raises(type(error)):
+        build_board(board("ulx3s_25f"), SMALL, tmp_path, clock_mhz=25, seeds=(6,))
+    names = {path.name for path in tmp_path.iterdir()}
+    assert "core.v" in names
+    assert not [name for name in names if "ulx3s_25f.bit" in name or name.startswith("report")]
+
+
+def test_interrupted_tool_ends(tmp_path):
+    """Whoever presses ^C leaves no place and route behind that goes on for an hour."""
+    def interrupt(line: str) -> None:
+        pid.append(int(line))
+        raise KeyboardInterrupt
+
+    pid: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        run_tool(["sh", "-c", "echo $$; exec sleep 600"], what="route", folder=tmp_path,
+                 log=tmp_path / "tool.log", watch=interrupt)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid[0], 0)
 
 
 def test_report(tmp_path, shortcuts, monkeypatch):

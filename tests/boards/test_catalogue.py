@@ -1,5 +1,7 @@
 """The boards: every one can be elaborated, and what is asked of them wrongly is told."""
 
+import itertools
+
 import pytest
 
 from smartdeal.boards.build import check_fit
@@ -15,6 +17,7 @@ from smartdeal.boards.tools import run_tool
 from smartdeal.boards.top import BoardTop
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.sim.area import estimate
+from smartdeal.sim.area_small import KINDS, estimate_on, measurements
 
 
 @pytest.mark.parametrize("name", BOARDS)
@@ -74,8 +77,88 @@ def test_choice():
 
 def test_sizes_that_cannot_fit():
     with pytest.raises(FitError, match=r"a 48×64 array does not fit ulx3s_85f: it would take about "
-                                       r"[\d,]+ LUTs of 83,640; the largest that fits is \d+×\d+"):
+                                       r"[\d,]+ LUTs of 83,640 and [\d,]+ block RAMs of 208 and "
+                                       r"[\d,]+ multipliers of 156; the largest that fits is "
+                                       r"24×24"):
         choose(board("ulx3s_85f"), {"rows": 48, "cols": 64})
+
+
+def test_choice_on_ice40():
+    """The parts that grow with the array are measured, and so is what is around them."""
+    chosen = board("hx8k_breakout")
+    built = next(row for row in measurements() if row["what"] == chosen.name)
+    same = estimate_on(chosen.name, "ice40", AcceleratorConfig(**built["configuration"]))
+    assert same is not None
+    assert (same.lut, same.ff, same.bram, same.dsp) == tuple(built[kind] for kind in KINDS)
+    parts = [row for row in measurements() if row["what"] == "ice40 parts"]
+    for one, other in itertools.pairwise(parts):
+        small, large = (estimate_on(chosen.name, "ice40", AcceleratorConfig(**row["configuration"]))
+                        for row in (one, other))
+        assert small is not None
+        assert large is not None
+        assert large.lut - small.lut == pytest.approx(other["lut"] - one["lut"], abs=2)
+
+    config, why = choose(chosen, {})
+    area = estimate_on(chosen.name, "ice40", config)
+    assert area is not None
+    assert area.lut <= 0.95 * chosen.capacity.lut
+    assert config.rows * config.cols >= chosen.config.rows * chosen.config.cols
+    assert config.activation_bytes == chosen.config.activation_bytes
+    assert why.startswith(f"the largest array whose {area.lut:,} logic cells are at most 95% of")
+    with pytest.raises(FitError, match=(
+            r"a 16×16 array does not fit hx8k_breakout: it would take about [\d,]+ logic cells of "
+            rf"7,680 and .*; the largest that fits is {config.rows}×{config.cols}")):
+        choose(chosen, {"rows": 16, "cols": 16, "activation_words": 128})
+    other, why = choose(chosen, {"acc_bits": 18})
+    assert (other.rows, other.cols, why) == (2, 2, "the board's default")
+
+
+BOARD_FILE = """
+from amaranth.build import Attrs, Clock, Pins, Resource
+from amaranth.vendor import SiliconBluePlatform
+from amaranth_boards.resources import UARTResource
+from smartdeal.boards.catalogue import BOARDS, Board
+
+
+class MyPlatform(SiliconBluePlatform):
+    device      = "iCE40HX8K"
+    package     = "CT256"
+    default_clk = "clk12"
+    resources   = [
+        Resource("clk12", 0, Pins("J3", dir="i"), Clock(12e6), Attrs(IO_STANDARD="SB_LVCMOS")),
+        UARTResource(0, rx="B10", tx="B12", attrs=Attrs(IO_STANDARD="SB_LVCMOS", PULLUP=1)),
+    ]
+    connectors  = []
+
+
+known = BOARDS["hx8k_breakout"]
+BOARD = Board("my_board", "My board", MyPlatform, "ice40", "iCE40HX8K-CT256", known.capacity, 24,
+              known.configuration)
+"""
+
+
+def test_board_in_one_file(tmp_path):
+    file = tmp_path / "my_board.py"
+    file.write_text(BOARD_FILE)
+    chosen = board(str(file))
+    assert chosen.name == "my_board"
+    sources = generate(chosen, chosen.config, chosen.clock_mhz, tmp_path)
+    assert sources.device_options == ("--hx8k", "--package", "ct256")
+    assert "set_io uart_0__rx__io B10" in (tmp_path / "top.pcf").read_text()
+    assert choose(chosen, {}) == (chosen.config, "the board's default")
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("BOARD = 3", r"must define BOARD as a smartdeal\.boards\.catalogue\.Board, not 3"),
+    ("import nothing_of_that_name", r"does not run: ModuleNotFoundError: No module named"),
+])
+def test_file_that_is_no_board(tmp_path, text, message):
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+    with pytest.raises(BoardError, match=message):
+        board(str(file))
+    with pytest.raises(BoardError, match=r"no board file other\.py; it must be a Python file"):
+        board("other.py")
 
 
 def test_no_bitstream_to_flash(tmp_path):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from smartdeal.boards.catalogue import board
 from smartdeal.boards.netlist import NETLIST_TARGETS, gate_level
 from smartdeal.compiler import CompileError, NetworkProgram, compile_network
 from smartdeal.golden.interpreter import Interpreter
@@ -20,11 +21,15 @@ CONFIG = AcceleratorConfig(rows=3, cols=2, activation_words=1024, weight_steps=2
                            sum_bits=32, exponents=4, max_slices=4, host_bits=32, max_pool=False)
 
 
-def drawn(seed: int) -> NetworkProgram:
+#: On iCE40 what fits a UP5K, with its multipliers.
+CONFIGS = {"ecp5": CONFIG, "ice40": board("icebreaker").config}
+
+
+def drawn(seed: int, config: AcceleratorConfig) -> NetworkProgram:
     rng = np.random.default_rng(seed)
     while True:
         try:
-            result = compile_network(draw_network(rng, CONFIG, 4), CONFIG)
+            result = compile_network(draw_network(rng, config, 4), config)
         except CompileError:
             continue
         if 1_000 < result.steps < 10_000:
@@ -34,15 +39,16 @@ def drawn(seed: int) -> NetworkProgram:
 @pytest.mark.slow
 @pytest.mark.parametrize("target", NETLIST_TARGETS)
 def test_runs_a_network(target):
-    top = "netlist"
-    names = ["clk", "rst", *(port.name for port in ports(Accelerator(CONFIG)))]
-    simulator = build_simulator(gate_level(Accelerator(CONFIG), top, target), top, names)
+    top, config = "netlist", CONFIGS[target]
+    names = ["clk", "rst", *(port.name for port in ports(Accelerator(config)))]
+    simulator = build_simulator(gate_level(Accelerator(config), top, target), top, names,
+                                quick=True)
     for seed in range(3):
-        program = drawn(seed)
+        program = drawn(seed, config)
         rng = np.random.default_rng(seed)
         image = program.input_image(
             rng.integers(-128, 128, program.input_shape).astype(np.int8), clear=True)
-        interpreter, host = Interpreter(CONFIG), Host(CONFIG)
+        interpreter, host = Interpreter(config), Host(config)
         interpreter.load(image)
         host.load(image)
         for segment in program.segments:
@@ -54,5 +60,5 @@ def test_runs_a_network(target):
         outcomes = host.outcomes(run_job(simulator, host.job(seed=seed)))
         assert all(outcome.finished and not outcome.error for outcome in outcomes), seed
         assert [outcome.cycles for outcome in outcomes] == [
-            predict(segment, CONFIG) for segment in program.segments], seed
+            predict(segment, config) for segment in program.segments], seed
         assert outcomes[-1].region == interpreter.read(0, program.used_words), seed

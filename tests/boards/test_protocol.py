@@ -1,5 +1,7 @@
 """The serial protocol's host side, without hardware."""
 
+import os
+import sys
 import zlib
 
 import pytest
@@ -162,3 +164,17 @@ def test_not_a_board(board, message):
 def test_missing_port():
     with pytest.raises(LinkError, match=r"no serial port /dev/ttyNONE; ports of this machine: "):
         open_serial("/dev/ttyNONE")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_busy_port():
+    controller, terminal = os.openpty()
+    name = os.ttyname(terminal)
+    first = open_serial(name)
+    try:
+        with pytest.raises(LinkError, match=f"serial port {name} is busy; close the program"):
+            open_serial(name)
+    finally:
+        first.close()
+        os.close(controller)
+        os.close(terminal)

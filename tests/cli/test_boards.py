@@ -25,6 +25,16 @@ def test_boards(capsys, tmp_path):
     assert "weight_steps = 2048" in out
 
 
+def test_networks_on_chip(capsys, tmp_path):
+    """Whole networks run on every ECP5 board; the small devices say why they do not."""
+    code, out, _ = run(capsys, "boards", "--networks", "--json", str(tmp_path / "boards.json"))
+    assert code == 0
+    assert "resnet20" in out
+    for item in json.loads((tmp_path / "boards.json").read_text()):
+        for network in ("resnet8", "resnet20"):
+            assert (item["refusals"][network] == "") == (item["target"] == "ecp5"), item["board"]
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     (("build", "ulx3s_99f"), "error: no board is called 'ulx3s_99f'; did you mean ulx3s_"),
     (("build", "ulx3s_25f", "--rows", "60", "--cols", "64"),
