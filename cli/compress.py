@@ -33,14 +33,16 @@ __all__ = ["compress"]
 
 _EPILOG = """\b
 MODEL is a built-in network: resnet8 and resnet20_fashion have trained weights, others need
---weights. FORM is smartdeal, smartdeal-train, deepshift-q, deepshift-ps, shift2, int8 or binary, or
-a way of sharing values: cws, pws, uq, ecsq. Without --retrain no data are needed, and nothing is
-trained. The output is for smartdeal compile, simulate and train.
+--weights. FORM is smartdeal, smartdeal-train, deepshift-q, deepshift-ps, shift2, int8, binary, or
+bnn (binary activations too, for arrays with --binary), or a way of sharing values: cws, pws, uq,
+ecsq. Without --retrain no data are needed, and nothing is trained. The output is for
+smartdeal compile, simulate and train.
 \b
 Examples:
   smartdeal compress resnet8 --form smartdeal --storage -o net.safetensors
   smartdeal compress resnet8 --form smartdeal --zero-fraction 0.5 --retrain 8 \\
       --data fashion-mnist -o net.safetensors
+  smartdeal compress resnet8 --form bnn --retrain 14 --data fashion-mnist --bf16 -o net.npz
   smartdeal compress resnet8 --form cws --percentile 90 --values 16 --storage -o net.npz
 """
 
@@ -62,7 +64,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--storage", is_flag=True,
               help="Print stored bits by part, and bytes by storage format.")
 @click.option("--config", "config_file", type=_FILE, metavar="FILE.toml",
-              help="Array for cycles and program bytes.  [default: 12×16]")
+              help="Array for cycles and program bytes.  [default: 12×16, "
+                   "for bnn with the feature binary]")
 @click.option("-o", "--output", type=_FILE, required=True, metavar="FILE",
               help="Network to write, .safetensors or .npz.")
 @click.option("--json", "json_file", type=_FILE, metavar="FILE", help="Write the tables as JSON.")
@@ -87,10 +90,10 @@ def compress(
     torch.set_num_threads(1)
     if epochs and source is None:
         raise click.UsageError("--retrain needs a data set; give --data")
-    config = (AcceleratorConfig() if config_file is None
-              else AcceleratorConfig.from_toml(config_file))
     data = None if source is None else load_data(source)
-    forms = forms_of(form, layer_forms)
+    forms = forms_of(model, form, layer_forms)
+    config = (AcceleratorConfig(binary="bnn" in (form, *layer_forms.values()))
+              if config_file is None else AcceleratorConfig.from_toml(config_file))
     job = Job(network=model, form=forms, held=held, output=output, resume=resume,
               form_options=replace(options, percentile=percentile, shared_values=values),
               zero_fractions=zero_fractions,

@@ -51,7 +51,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Keep trained networks here.  [default: nowhere]")
 @click.option("--config", "config_file", type=_FILE, metavar="FILE.toml",
-              help="Array for the cycles.  [default: 12×16]")
+              help="Array for the cycles.  [default: 12×16]  It gets the feature binary "
+                   "for binary activations.")
 @click.option("--picture", type=_FILE, metavar="FILE",
               help="Draw the frontier: .png, .svg or .pdf (needs matplotlib).")
 @click.option("--json", "json_file", type=_FILE, metavar="FILE", help="Write the table as JSON.")

@@ -24,8 +24,9 @@ __all__ = ["train"]
 _EPILOG = """\b
 NET is one of resnet8, resnet20, resnet20_fashion, resnet18, resnet34 and resnet50; its images must
 have one channel where the data have. FORM is float, smartdeal (train as is, decompose after each
-epoch), smartdeal-train (Ce and B are the parameters), deepshift-q, deepshift-ps, shift2, int8 or
-binary. After each epoch the network is written, and beside it FILE.state.safetensors for --resume.
+epoch), smartdeal-train (Ce and B are the parameters), deepshift-q, deepshift-ps, shift2, int8,
+binary, or bnn (binary activations too). After each epoch the network is written, and
+beside it FILE.state.safetensors for --resume.
 \b
 Examples:
   smartdeal train resnet8 --data fashion-mnist --form float -o net.safetensors
@@ -66,7 +67,7 @@ def train(
 
     torch.set_num_threads(1)  # two threads on a busy machine are slower, and differ
     data = load_data(source)
-    job = Job(network=net, form=forms_of(form, layer_forms), form_options=options,
+    job = Job(network=net, form=forms_of(net, form, layer_forms), form_options=options,
               zero_fractions=zero_fractions, start=start, held=held, output=output, resume=resume,
               options=train_options(epochs, form, start is not None, data.mirror))
     out = console()

@@ -11,7 +11,7 @@ from smartdeal.compiler.errors import CompileError
 from smartdeal.compiler.instructions import layer_words, move_words, stream_fields
 from smartdeal.compiler.schedule import Copy, Fill, Operation, Run, Stage
 from smartdeal.compiler.views import View, ViewKey
-from smartdeal.golden.formats import ACT_MAX, ACT_MIN
+from smartdeal.golden.formats import ACT_MAX, ACT_MIN, PACKED
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import MOVE_INSTRUCTION, LayerFlag, MoveFlag
 
@@ -99,7 +99,7 @@ def _fill_whole(view: View) -> Iterator[dict[str, int]]:
 
 def _fill_gaps(view: View) -> Iterator[dict[str, int]]:
     """Yield MOVE fields that fill the words before, between and behind the planes."""
-    planes = view.shape[0] * len(view.phases) + 1
+    planes = view.planes * len(view.phases) + 1
     for start in range(0, planes, _MOST):
         yield {"channels": min(_MOST, planes - start), "rows": view.gap, "columns": view.cols,
                "target_word": view.base + start * view.plane_words,
@@ -116,7 +116,7 @@ def _copies(source: View, target: View) -> Iterator[dict[str, int]]:
             continue
         yield {
             "flags": MoveFlag.DECIMATE if step == 2 else MoveFlag(0),
-            "channels": source.shape[0], "rows": rows, "columns": columns,
+            "channels": source.planes, "rows": rows, "columns": columns,
             **_place("source", first + p * source.pitch + q, cols),
             **_place("source_row", step * source.pitch, cols),
             "source_channel_word": source.channel_words,
@@ -140,9 +140,9 @@ def layer_instruction(
     layer, lowering = stage.layer, stage.lowering
     source, target = views[stage.source], views[stage.target]
     first = groups[0] * lowering.group
-    channels = min(groups[1] * lowering.group, layer.output_shape[0]) - first
+    channels = min(groups[1] * lowering.group, layer.array_channels) - first
     pool = layer.kind == "max_pool"
-    stream = target.gap + first * target.channel_words
+    stream = target.gap + (first // PACKED if target.binary else first) * target.channel_words
     fields = {
         "flags": lowering.flags, "slices": len(lowering.blocks[0]), "channels": channels,
         **stream_fields(stage.size, source.pitch, lowering.lag, config), **bases,

@@ -86,7 +86,7 @@ def _check_view(view: View, shape: tuple[int, int, int], config: AcceleratorConf
         raise ValueError(f"{view.tensor} must have no negative distances")
     for phase in view.phases:
         rows, columns = view.size(phase)
-        last = (view.origin(phase) + (shape[0] - 1) * view.channel_words * view.cols
+        last = (view.origin(phase) + (view.planes - 1) * view.channel_words * view.cols
                 + (rows - 1) * view.pitch + columns - 1)
         if rows and columns and last >= view.words * view.cols:
             raise ValueError(f"{view.tensor} must hold its pixels in {view.words} words, but the "

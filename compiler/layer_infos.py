@@ -56,7 +56,7 @@ def _vectors(stage: Stage) -> tuple[int, int]:
         return 0, 0
     # In the basis forms three neighbouring taps belong to one vector of coefficients.
     size = BASIS_SIZE if isinstance(weights, BasisWeights) else 1
-    total = -(-int(np.prod(weights.shape[1:])) // size)
+    total = -(-stage.layer.input_planes * int(np.prod(weights.shape[2:])) // size)
     used = sum(len(np.unique(np.concatenate([block.taps for block in group]) // size))
                for group in stage.lowering.blocks)
     groups = len(stage.lowering.blocks)

@@ -144,6 +144,8 @@ def fingerprint(graph: FloatGraph) -> str:
             node.kind, places.get(node.input), places.get(node.residual or ""), node.relu,
             node.kernel, node.stride, node.padding, node.exact,
             node.norm.eps if node.norm is not None else None,
+            *([node.binary_input, node.pad_value, node.signs] if node.binary_input or node.signs
+              else []),
         ]).encode())
         for tensor in _tensors(node):
             values = tensor.detach().numpy().astype("<f4")

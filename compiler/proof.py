@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from smartdeal.compiler.emit import Instruction
 from smartdeal.compiler.errors import CompileError
 from smartdeal.compiler.views import View, ViewKey
+from smartdeal.golden.formats import PACKED
 from smartdeal.golden.layers import IntegerNetwork
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import LayerFlag, MoveFlag
@@ -149,7 +150,10 @@ def _layer_spans(
     cols, length = config.cols, fields["tiles"] * config.cols
     channel = np.arange(fields["channels"])
     source = fields["input_base"] * cols + taps
-    target = (fields["output_base"] + channel * fields["output_stride"]) * cols
+    planes = channel
+    if fields["flags"] & LayerFlag.PACK:
+        planes = np.arange(fields["channels"] // PACKED)
+    target = (fields["output_base"] + planes * fields["output_stride"]) * cols
     stored = cols if fields["flags"] & LayerFlag.REDUCE else length
     residual = np.zeros(0, np.int64)
     if fields["flags"] & LayerFlag.RESIDUAL:

@@ -16,6 +16,7 @@ With b the column that a tap reads for output column 0 and W the columns of the 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from smartdeal.compiler.binary import check_binary_tensors
 from smartdeal.compiler.errors import CompileError
 from smartdeal.compiler.instructions import stream_fields
 from smartdeal.compiler.layer import lower_layer
@@ -23,6 +24,7 @@ from smartdeal.compiler.steps import Lowering
 from smartdeal.compiler.views import View, ViewKey, tap_offsets
 from smartdeal.golden.formats import ACT_MIN
 from smartdeal.golden.layers import IntegerLayer, IntegerNetwork, IntegerNode, Requantisation
+from smartdeal.golden.packed import pad_byte
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import INSTRUCTION, LayerFlag
 
@@ -190,6 +192,7 @@ def _shapes(network: IntegerNetwork) -> dict[str, tuple[int, int, int]]:
 
 def _stages(network: IntegerNetwork, config: AcceleratorConfig) -> list[Stage]:
     _shapes(network)
+    check_binary_tensors(network, config)
     first = network.nodes[0].layer
     zero = (network.scales[IntegerNetwork.IMAGE].zero_point
             if IntegerNetwork.IMAGE in network.scales else first.input_zero_point)
@@ -197,16 +200,14 @@ def _stages(network: IntegerNetwork, config: AcceleratorConfig) -> list[Stage]:
     stages: list[Stage] = []
     for node in network.nodes:
         layer = node.layer
-        base[layer.name] = (layer.name, 1, layer.output_zero_point)
+        fill = layer.output_zero_point
+        base[layer.name] = (layer.name, 1, pad_byte(fill) if layer.binary_output else fill)
         stages.append(_stage(node, base, config))
     return stages
 
 
 def _stage(node: IntegerNode, base: dict[str, ViewKey], config: AcceleratorConfig) -> Stage:
     layer = node.layer
-    if layer.binary_input or layer.binary_output:
-        raise CompileError(layer.name, "binary activations run layer by layer only; a whole "
-                                       "network takes binary weights with 8-bit activations")
     lowering, parameters = lower_layer(layer, config)
     if layer.kind == "max_pool":
         # The padding of the output is its zero point, which the result must not contain.
@@ -220,7 +221,7 @@ def _stage(node: IntegerNode, base: dict[str, ViewKey], config: AcceleratorConfi
     source = base[node.input]
     if any(layer.padding) and layer.kind != "average_pool":
         fill = ACT_MIN if layer.kind == "max_pool" else layer.input_zero_point
-        source = (node.input, stride, fill)
+        source = (node.input, stride, pad_byte(fill) if layer.binary_input else fill)
     elif stride > 1:
         source = (node.input, stride, source[2])
     return Stage(layer=layer, lowering=lowering, parameters=parameters, source=source,
@@ -262,6 +263,8 @@ def _view(
     tensor, stride, fill = key
     pitch, cols = pitches[key], config.cols
     readers = [stage for stage in stages if stage.source == key]
+    binary = (any(stage.layer.binary_input for stage in readers)
+              or any(stage.layer.binary_output for stage in stages if stage.target == key))
     phases = sorted({phase for stage in readers for phase, _, _ in stage.offsets()}
                     | ({_FIRST_PHASE} if stride == 1 else set()))
     rows, columns = -(-shape[1] // stride), -(-shape[2] // stride)
@@ -283,7 +286,8 @@ def _view(
     gap = max(least_gap, -(-(lead - skip) // cols), -(-(behind - stream * cols) // cols))
     view = View(tensor=tensor, shape=shape, stride=stride, phases=tuple(phases), fill=fill,
                 cols=cols, pitch=pitch, skip=skip, gap=gap, stream=stream,
-                words=shape[0] * len(phases) * (gap + stream) + gap)
+                words=0, binary=binary)
+    view = replace(view, words=view.planes * view.channel_words + gap)
     return _with_tail(view, readers, [s for s in stages if s.residual == key], stages, config)
 
 
@@ -296,7 +300,7 @@ def _with_tail(
     for stage in readers:
         last = int(view.taps(stage.kernel, stage.top, stage.left).max())
         words = max(words, -(-last // cols) + stage.tiles(view.pitch, config))
-    origin = view.origin(view.phases[0]) + (view.shape[0] - 1) * view.channel_words * cols
+    origin = view.origin(view.phases[0]) + (view.planes - 1) * view.channel_words * cols
     for stage in adders:
         first = origin - stage.lowering.lag
         words = max(words, -(-first // cols) + stage.tiles(view.pitch, config))

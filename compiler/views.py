@@ -1,6 +1,7 @@
 """Views: how a tensor of a network lies in the activation buffer.
 
-A view holds its tensor as *planes*, one per channel and phase. With stride 1 there is one phase,
+A view holds its tensor as *planes*, one per channel and phase, or per eight channels and phase if
+the tensor is binary: a byte holds eight of ±1 then. With stride 1 there is one phase,
 the map itself; with stride 2 phase (p, q) holds the pixels (2·a + p, 2·b + q) at (a, b), so that a
 layer of stride 2 reads it as a layer of stride 1. A plane is a stream: pixel (y, x) is byte
 y · pitch + x behind the plane's origin. The region of a view is
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smartdeal.compiler.occupancy import Span
+from smartdeal.golden.packed import pack_signs, planes, unpack_signs
 
 __all__ = ["Scalar", "View", "ViewKey", "tap_offsets"]
 
@@ -61,6 +63,8 @@ class View:
         Words of the whole region.
     base : int
         First word.
+    binary : bool
+        Whether the tensor is ±1, eight channels to a byte; ``fill`` is a byte of eight equal bits.
     """
 
     tensor: str
@@ -75,6 +79,7 @@ class View:
     stream: int
     words: int
     base: int = 0
+    binary: bool = False
 
     @property
     def key(self) -> ViewKey:
@@ -88,13 +93,18 @@ class View:
         return Span(self.base, self.stop, f"{self.tensor}{kind}")
 
     @property
+    def planes(self) -> int:
+        """Bytes of a position: one per channel, or per eight if they are binary."""
+        return planes(self.shape[0]) if self.binary else self.shape[0]
+
+    @property
     def plane_words(self) -> int:
         """Words from one plane to the next."""
         return self.gap + self.stream
 
     @property
     def channel_words(self) -> int:
-        """Words from one channel to the next."""
+        """Words from one channel, or eight binary ones, to the next."""
         return len(self.phases) * self.plane_words
 
     @property
@@ -116,7 +126,7 @@ class View:
 
         Returns
         -------
-        int64 array, (channels, kh, kw)
+        int64 array, (planes, kh, kw)
         """
         origins = np.zeros((self.stride, self.stride), np.int64)
         for phase in self.phases:
@@ -124,18 +134,23 @@ class View:
         p, a = tap_offsets(kernel[0], self.stride, top)
         q, b = tap_offsets(kernel[1], self.stride, left)
         tap = origins[p[:, None], q] + a[:, None] * self.pitch + b
-        channel = np.arange(self.shape[0]) * self.channel_words * self.cols
-        return channel[:, None, None] + tap
+        plane = np.arange(self.planes) * self.channel_words * self.cols
+        return plane[:, None, None] + tap
 
     def pack(self, x: NDArray[np.int8]) -> NDArray[np.int8]:
         """Return the bytes of the region, (words · cols,), with a tensor in it."""
         if x.shape != self.shape or x.dtype != np.int8:
             raise ValueError(f"{self.tensor} must be int8 of shape {self.shape}, not {x.dtype} of "
                              f"shape {x.shape}")
-        return self.spread(x, self.fill)
+        return self.spread(pack_signs(x, 1 if self.fill else -1) if self.binary else x, self.fill)
 
     def spread(self, x: NDArray[Scalar], fill: int) -> NDArray[Scalar]:
-        """Return the region, (words · cols,), with elements of any type in place of bytes."""
+        """Return the region, (words · cols,), with elements of any type in place of bytes.
+
+        Parameters
+        ----------
+        x : array, (planes, height, width)
+        """
         region = np.full(self.words * self.cols, fill, x.dtype)
         for p, q in self.phases:
             region[self._pixels((p, q))] = x[:, p::self.stride, q::self.stride]
@@ -147,18 +162,19 @@ class View:
         if len(region) != expected:
             raise ValueError(f"Region of {self.tensor} must have {expected} bytes, not "
                              f"{len(region)}")
-        return self.gather(np.frombuffer(region, np.int8))
+        x = self.gather(np.frombuffer(region, np.int8))
+        return unpack_signs(x, self.shape[0]) if self.binary else x
 
     def gather(self, data: NDArray[Scalar]) -> NDArray[Scalar]:
-        """Return the tensor, (channels, height, width), from a region with elements of any type."""
-        x = np.zeros(self.shape, data.dtype)
+        """Return the planes, (planes, height, width), of a region with elements of any type."""
+        x = np.zeros((self.planes, *self.shape[1:]), data.dtype)
         for p, q in self.phases:
             x[:, p::self.stride, q::self.stride] = data[self._pixels((p, q))]
         return x
 
     def _pixels(self, phase: tuple[int, int]) -> NDArray[np.int64]:
-        """Return the bytes of the region that hold a phase's pixels, (channels, rows, columns)."""
+        """Return the bytes of the region that hold a phase's pixels, (planes, rows, columns)."""
         rows, columns = self.size(phase)
-        channel, row, column = np.ogrid[:self.shape[0], :rows, :columns]
-        return (self.origin(phase) + channel * self.channel_words * self.cols + row * self.pitch
+        plane, row, column = np.ogrid[:self.planes, :rows, :columns]
+        return (self.origin(phase) + plane * self.channel_words * self.cols + row * self.pitch
                 + column)

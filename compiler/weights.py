@@ -27,7 +27,7 @@ Need = NDArray[np.int64]
 
 def group_needs(stage: Stage) -> Need:
     """Return the units that each group takes in each memory, (groups, memories)."""
-    lowering, channels = stage.lowering, stage.layer.output_shape[0]
+    lowering, channels = stage.lowering, stage.layer.array_channels
     basis = 0 if lowering.basis is None else len(lowering.blocks[0]) * lowering.group
     rows: Sequence[tuple[int, int, int]] = [
         (sum(map(unit_steps, group)), min(lowering.group, channels - number * lowering.group),

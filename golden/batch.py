@@ -8,7 +8,7 @@ split into digits, each of which is convolved on its own; a layer beyond 2^53 is
 
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -35,7 +35,7 @@ class _Fast:
     """A layer's constants for floating point.
 
     The requantised number is ⌊Σ_d factors[d] · sums of digit d + residual · residual operand +
-    offset⌋, in float64 of shape (1, M, 1, 1).
+    offset⌋, in float64 of shape (1, M, 1, 1); of a binary output it is the one whose sign counts.
 
     Parameters
     ----------
@@ -100,7 +100,10 @@ def _largest(layer: IntegerLayer, parameters: Requantisation, centred: int) -> f
 def _prepare(layer: IntegerLayer) -> _Fast | None:
     """Return a layer's constants, or None if floating point does not hold its numbers."""
     parameters = layer.requantisation
-    centred = max(layer.input_zero_point - ACT_MIN, ACT_MAX - layer.input_zero_point)
+    centred = 1 if layer.binary_input else max(layer.input_zero_point - ACT_MIN,
+                                               ACT_MAX - layer.input_zero_point)
+    if parameters is not None and layer.binary_output:  # nothing is shifted, nothing rounded
+        parameters = replace(parameters, shift=np.zeros_like(parameters.shift))
     if parameters is None or _largest(layer, parameters, centred) >= _FLOAT64_EXACT:
         return None
     weights, scales = None, [1.0]
@@ -123,17 +126,19 @@ def _prepare(layer: IntegerLayer) -> _Fast | None:
     residual = parameters.residual_multiplier * unit * np.ldexp(1.0, parameters.residual_shift)
     return _Fast(
         weights, [column(scale * parameters.multiplier * unit) for scale in scales],
-        column(residual), column(offset + layer.output_zero_point))
+        column(residual), column(offset + (0 if layer.binary_output else layer.output_zero_point)))
 
 
 def _sums(layer: IntegerLayer, fast: _Fast, x: Tensor) -> Tensor:
     """Return the sums of all digits, (B, digits · M, H', W')."""
-    centred = x - layer.input_zero_point
+    centred = x if layer.binary_input else x - layer.input_zero_point
     if fast.weights is None:
         return centred.sum((2, 3), keepdim=True)
     top, left, bottom, right = layer.padding
-    if (top, left) != (bottom, right):
-        centred, top, left = functional.pad(centred, (left, right, top, bottom)), 0, 0
+    if (top, left) != (bottom, right) or layer.binary_input:
+        outside = layer.input_zero_point if layer.binary_input else 0
+        centred = functional.pad(centred, (left, right, top, bottom), value=outside)
+        top = left = 0
     return functional.conv2d(centred, fast.weights, stride=layer.stride, padding=(top, left))
 
 
@@ -155,6 +160,8 @@ def _layer(layer: IntegerLayer, fast: _Fast | None, x: Tensor, residual: Tensor 
         total.addcmul_(sums.double(), factor)
     if residual is not None:
         total.addcmul_((residual - layer.residual_zero_point).double(), fast.residual)
+    if layer.binary_output:
+        return torch.where(total >= 0, 1.0, -1.0)
     return total.floor_().clamp_(layer.lo, layer.hi).float()
 
 

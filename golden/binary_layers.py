@@ -11,14 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from smartdeal.golden.form_layers import FormConv2d, FormLinear, LatentWeights
 from smartdeal.golden.forms import TermWeights
 from smartdeal.golden.options import FormError, FormOptions
 from smartdeal.golden.straight import binarise, sign
 
-__all__ = ["BinaryConv2d", "BinaryLinear", "xnor_dot"]
+__all__ = ["BinarisedConv2d", "BinarisedLinear", "BinaryConv2d", "BinaryLinear", "xnor_dot"]
 
 #: Latent weights span this many mean magnitudes when real weights are adopted.
 _SPAN = 3.0
@@ -33,7 +32,10 @@ class _Binary(LatentWeights):
 
     form = "binary"
     gain: Tensor
-    binary_input: bool = False
+
+    def take_signs(self) -> None:
+        """Binarise the input too: the form is ``bnn`` then."""
+        self.binary_input, self.form = True, "bnn"
 
     def prepare(self, weights: Tensor) -> Tensor:
         if not hasattr(self, "gain"):  # called first by the constructor, with initial weights
@@ -58,9 +60,6 @@ class _Binary(LatentWeights):
         return TermWeights(ones, np.zeros_like(ones), self.gain.numpy().copy())
 
     def export(self) -> TermWeights:
-        if self.binary_input:
-            raise FormError("binary activations cannot be exported to a network yet; binary "
-                            "weights with 8-bit activations can")
         latent = self.latent.detach().reshape(self.weight_shape).double().numpy()
         if not np.isfinite(latent).all():
             raise FormError(f"weights of a layer of form {self.form} must be finite")
@@ -87,23 +86,16 @@ class BinaryConv2d(_Binary, FormConv2d):
         if binary_input and (self.padding_mode != "zeros" or isinstance(self.padding, str)):
             raise ValueError(f"padding must be a number of positions, not {self.padding!r} of "
                              f"{self.padding_mode!r}")
-        self.binary_input, self.pad_value = binary_input, pad_value
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Map (B, C, H, W) to (B, M, H', W')."""
-        if not self.binary_input:
-            return super().forward(input)
-        high, wide = (int(p) for p in self.padding)
-        padded = functional.pad(binarise(input), (wide, wide, high, high),
-                                value=float(self.pad_value))
-        return functional.conv2d(padded, self.effective_weight(), self.bias, self.stride, 0,
-                                 self.dilation, self.groups)
+        self.pad_value = pad_value
+        if binary_input:
+            self.take_signs()
 
     @classmethod
     def from_float(cls, layer: nn.Module, options: FormOptions | None = None) -> Self:
         made = super().from_float(layer, options)
-        if isinstance(layer, BinaryConv2d):
-            made.binary_input, made.pad_value = layer.binary_input, layer.pad_value
+        if isinstance(layer, FormConv2d) and layer.binary_input:
+            made.take_signs()
+            made.pad_value = layer.pad_value
         return made
 
 
@@ -113,11 +105,22 @@ class BinaryLinear(_Binary, FormLinear):
     def __init__(self, *arguments: Any, binary_input: bool = False,
                  options: FormOptions | None = None, **keywords: Any) -> None:
         super().__init__(*arguments, options=options, **keywords)
-        self.binary_input = binary_input
+        if binary_input:
+            self.take_signs()
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Map (…, C) to (…, M)."""
-        return super().forward(binarise(input) if self.binary_input else input)
+
+class BinarisedConv2d(BinaryConv2d):
+    """A convolution of binary weights and binary inputs: the form ``bnn``."""
+
+    def __init__(self, *arguments: Any, binary_input: bool = True, **keywords: Any) -> None:
+        super().__init__(*arguments, binary_input=binary_input, **keywords)
+
+
+class BinarisedLinear(BinaryLinear):
+    """A linear layer of binary weights and binary inputs: the form ``bnn``."""
+
+    def __init__(self, *arguments: Any, binary_input: bool = True, **keywords: Any) -> None:
+        super().__init__(*arguments, binary_input=binary_input, **keywords)
 
 
 def xnor_dot(a: Tensor, w: Tensor) -> Tensor:

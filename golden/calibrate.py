@@ -122,7 +122,7 @@ def _output_scale(name: str, tensor: Tensor, options: QuantiseOptions) -> Tensor
 def _inherits(node: FloatNode) -> bool:
     """Return whether a layer only moves numbers: its output has its input's scale."""
     moves = node.kind == "max_pool" or node.exact
-    return moves and node.residual is None and not node.relu
+    return moves and node.residual is None and not node.relu and not node.signs
 
 
 def calibrate(
@@ -135,12 +135,16 @@ def calibrate(
     ----------
     images : float32 tensor, (B, C, H, W)
     """
+    binary = {node.name for node in nodes if node.signs}
     inherited = {node.name: node.input for node in nodes if _inherits(node)}
     result = Calibration({}, {}, {}, {})
     for name, tensor in run_float(nodes, images):
         choose = _output_scale if name == nodes[-1].name else tensor_scale
-        result.scales[name] = (result.scales[inherited[name]] if name in inherited
-                               else choose(name, tensor, options))
+        if name in binary:
+            result.scales[name] = TensorScale(1.0, 0)
+        else:
+            result.scales[name] = (result.scales[inherited[name]] if name in inherited
+                                   else choose(name, tensor, options))
         _, channels, height, width = tensor.shape
         result.shapes[name] = (channels, height, width)
         result.means[name] = tensor.double().mean((0, 2, 3)).numpy()

@@ -7,7 +7,12 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from smartdeal.golden.binary_layers import BinaryConv2d, BinaryLinear
+from smartdeal.golden.binary_layers import (
+    BinarisedConv2d,
+    BinarisedLinear,
+    BinaryConv2d,
+    BinaryLinear,
+)
 from smartdeal.golden.form_layers import FormConv2d, FormLinear, original_weights
 from smartdeal.golden.options import DEFAULT_FORM, FormError, FormOptions
 from smartdeal.golden.shared_layers import SHARED_LAYERS
@@ -41,10 +46,11 @@ TRAINED_FORMS: dict[str, tuple[type[FormConv2d], type[FormLinear]]] = {
     "shift2": (ShiftTermsConv2d, ShiftTermsLinear),
     "int8": (Int8Conv2d, Int8Linear),
     "binary": (BinaryConv2d, BinaryLinear),
+    "bnn": (BinarisedConv2d, BinarisedLinear),
     **SHARED_LAYERS,
 }
 #: Forms whose weights cannot be zero: no vector can be zeroed.
-_WITHOUT_ZERO = ("binary",)
+_WITHOUT_ZERO = ("binary", "bnn")
 
 
 def _chosen(form: str | Mapping[str, str], name: str) -> str:

@@ -16,11 +16,11 @@ from torch.nn import functional
 
 from smartdeal.golden.forms import TermWeights, Weights
 from smartdeal.golden.options import DEFAULT_FORM, FormError, FormOptions
-from smartdeal.golden.straight import straight
+from smartdeal.golden.straight import binarise, straight
 from smartdeal.golden.vectors import has_vectors
 
 __all__ = ["FixedConv2d", "FixedLinear", "FormConv2d", "FormLayer", "FormLinear", "LatentWeights",
-           "check_forms", "form_layers", "original_weights", "real_weights"]
+           "binarises", "check_forms", "form_layers", "original_weights", "real_weights"]
 
 
 def real_weights(weights: Weights) -> Tensor:
@@ -37,10 +37,16 @@ class FormLayer(nn.Module):
     form : str
         The form's name.
     options : FormOptions
+    binary_input : bool
+        Whether the input is binarised first: +1 where x ≥ 0, else -1.
+    pad_value : +1 or -1
+        What a binary input is outside the image.
     """
 
     form: str
     options: FormOptions
+    binary_input: bool = False
+    pad_value: int = -1
 
     def effective_weight(self) -> Tensor:
         """Return the weights that the layer uses, (M, C, kh, kw), with gradients."""
@@ -64,6 +70,11 @@ class FormLayer(nn.Module):
     def weight_shape(self) -> tuple[int, int, int, int]:
         """Shape (M, C, kh, kw) of the weights."""
         raise NotImplementedError
+
+
+def binarises(layer: nn.Module) -> bool:
+    """Return whether a layer takes only the signs of its input."""
+    return isinstance(layer, FormLayer) and layer.binary_input
 
 
 def form_layers(model: nn.Module) -> dict[str, FormLayer]:
@@ -110,7 +121,13 @@ class FormConv2d(FormLayer, nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, M, H', W')."""
-        return self._conv_forward(input, self.effective_weight(), self.bias)
+        if not self.binary_input:
+            return self._conv_forward(input, self.effective_weight(), self.bias)
+        high, wide = (int(p) for p in self.padding)
+        padded = functional.pad(binarise(input), (wide, wide, high, high),
+                                value=float(self.pad_value))
+        return functional.conv2d(padded, self.effective_weight(), self.bias, self.stride, 0,
+                                 self.dilation, self.groups)
 
     @classmethod
     def from_float(cls, layer: nn.Module, options: FormOptions | None = None) -> Self:
@@ -139,7 +156,8 @@ class FormLinear(FormLayer, nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Map (…, C) to (…, M)."""
-        return functional.linear(input, self.effective_weight()[:, :, 0, 0], self.bias)
+        return functional.linear(binarise(input) if self.binary_input else input,
+                                 self.effective_weight()[:, :, 0, 0], self.bias)
 
     @classmethod
     def from_float(cls, layer: nn.Module, options: FormOptions | None = None) -> Self:

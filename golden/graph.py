@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from smartdeal.golden.float_nodes import FloatNode, Normalisation, Padding, Shape
 from smartdeal.golden.form_layers import FormLayer, original_weights
-from smartdeal.golden.forms import Weights
-from smartdeal.golden.layers import IntegerNetwork, LayerKind
+from smartdeal.golden.layers import IntegerNetwork
 from smartdeal.golden.networks import NetworkError, ResNet
 from smartdeal.golden.shift_norm import ShiftBatchNorm2d
+from smartdeal.golden.signs import with_signs
 
 __all__ = [
     "FloatGraph", "FloatNode", "Network", "Normalisation", "Padding", "Shape", "find_layer",
@@ -27,128 +27,6 @@ __all__ = [
 ]
 
 _IMAGE = IntegerNetwork.IMAGE
-
-#: (channels, height, width)
-Shape = tuple[int, int, int]
-#: (top, left, bottom, right)
-Padding = tuple[int, int, int, int]
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Normalisation:
-    """Batch normalisation in inference: gamma · (x - mean) / √(variance + eps) + beta.
-
-    Parameters
-    ----------
-    gamma, beta, mean, variance : float32 tensors, (M,)
-    eps : float
-    """
-
-    gamma: Tensor
-    beta: Tensor
-    mean: Tensor
-    variance: Tensor
-    eps: float
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class FloatNode:
-    """One layer as the accelerator runs it: normalisation, residual and ReLU belong to it.
-
-    Parameters
-    ----------
-    name : str
-        Of the layer, and of its output tensor.
-    kind : "conv", "linear", "max_pool" or "average_pool"
-        An average pool covers the whole map.
-    input, residual : str
-        Names of the operand tensors; ``residual`` may be None.
-    relu : bool
-    weights : float32 tensor, (M, C, kh, kw), or None
-        None for the pools; a linear layer has kh = kw = 1.
-    bias : float32 tensor, (M,), or None
-    norm : Normalisation or None
-        Comes after the bias and before the residual.
-    kernel : (kh, kw)
-        Not used by an average pool.
-    stride : int
-    padding : (top, left, bottom, right)
-        Zeros around the input of a convolution; a maximum does not see them.
-    exact : bool
-        Weights are 0, 1 or -1 and stay so in every form: an identity that subsamples, or adds
-        channels of zeros.
-    trained : TermWeights, BasisWeights or None
-        The form that the weights were trained in, equal to them: no other is made.
-    form : str
-        Its name.
-    """
-
-    name: str
-    kind: LayerKind
-    input: str
-    residual: str | None = None
-    relu: bool = False
-    weights: Tensor | None = None
-    bias: Tensor | None = None
-    norm: Normalisation | None = None
-    kernel: tuple[int, int] = (1, 1)
-    stride: int = 1
-    padding: Padding = (0, 0, 0, 0)
-    exact: bool = False
-    trained: Weights | None = None
-    form: str = ""
-
-    def forward(self, x: Tensor, residual: Tensor | None) -> Tensor:
-        """Evaluate in floating point: (B, C, H, W) to (B, M, H', W')."""
-        x = self._operation(x)
-        if self.norm is not None:
-            x = functional.batch_norm(x, self.norm.mean, self.norm.variance, self.norm.gamma,
-                                      self.norm.beta, eps=self.norm.eps)
-        if residual is not None:
-            x = x + residual
-        return x.relu() if self.relu else x
-
-    def _operation(self, x: Tensor) -> Tensor:
-        if self.kind == "average_pool":
-            return functional.adaptive_avg_pool2d(x, 1)
-        top, left, bottom, right = self.padding
-        if self.kind == "max_pool":
-            x = functional.pad(x, (left, right, top, bottom), value=-torch.inf)
-            return functional.max_pool2d(x, self.kernel, self.stride)
-        assert self.weights is not None  # only pools have none
-        if self.kind == "linear":
-            flat = functional.linear(torch.flatten(x, 1), self.weights[:, :, 0, 0], self.bias)
-            return flat[:, :, None, None]
-        if (top, left) != (bottom, right):
-            x, top, left = functional.pad(x, (left, right, top, bottom)), 0, 0
-        return functional.conv2d(x, self.weights, self.bias, self.stride, (top, left))
-
-    def output_shape(self, shape: Shape) -> Shape:
-        """Return the output's shape for an input's.
-
-        Raises
-        ------
-        NetworkError
-            If the layer does not take such an input.
-        """
-        channels, height, width = shape
-        if self.weights is not None:
-            if self.weights.shape[1] != channels:
-                raise NetworkError(f"{self.name}: input must have {self.weights.shape[1]} "
-                                   f"channels, not {channels}")
-            channels = len(self.weights)
-        if self.kind == "average_pool":
-            return channels, 1, 1
-        if self.kind == "linear" and (height, width) != (1, 1):
-            raise NetworkError(f"{self.name}: input must be a vector, not a map of "
-                               f"{height}×{width}")
-        top, left, bottom, right = self.padding
-        rows = (height + top + bottom - self.kernel[0]) // self.stride + 1
-        columns = (width + left + right - self.kernel[1]) // self.stride + 1
-        if rows < 1 or columns < 1:
-            raise NetworkError(f"{self.name}: input must be at least as large as the kernel of "
-                               f"{self.kernel[0]}×{self.kernel[1]}, not {height}×{width}")
-        return channels, rows, columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,7 +109,8 @@ def _weights(layer: nn.Conv2d | nn.Linear) -> dict[str, Any]:
     """Return a layer's weights, and the form that a drop-in layer was trained in."""
     if isinstance(layer, FormLayer):
         trained = layer.export()  # first: it may round the layer's weights
-        return {"trained": trained, "weights": original_weights(layer), "form": layer.form}
+        return {"trained": trained, "weights": original_weights(layer), "form": layer.form,
+                "binary_input": layer.binary_input, "pad_value": layer.pad_value}
     return {"weights": original_weights(layer)}
 
 
@@ -279,7 +158,8 @@ def _linear(linear: nn.Linear, source: str) -> FloatNode:
 def float_graph(model: ResNet, size: tuple[int, int] | None = None) -> FloatGraph:
     """Return a built-in network as a graph, which shares its parameters' memory.
 
-    A shortcut's convolution comes directly before the convolution that adds it.
+    A shortcut's convolution comes directly before the convolution that adds it. Where a layer has a
+    binary input, the signs are a tensor of the graph (:mod:`smartdeal.golden.signs`).
 
     Parameters
     ----------
@@ -291,26 +171,30 @@ def float_graph(model: ResNet, size: tuple[int, int] | None = None) -> FloatGrap
     NetworkError
         If a layer is not supported, naming it.
     """
-    nodes = [_convolution(model, "conv1", "bn1", True, _IMAGE)]
+    first, *others = model.rectified
+    nodes = [_convolution(model, "conv1", "bn1", first, _IMAGE)]
     if model.maxpool is not None:
         nodes.append(_max_pool(model.maxpool, "conv1"))
-    for prefix, block in model.blocks:
+    for (prefix, block), relu in zip(model.blocks, others, strict=True):
         source = shortcut = nodes[-1].name
         *firsts, last = block.chain
-        for conv, norm in firsts:
+        for (conv, norm), rectified in zip(firsts, block.rectified(relu), strict=False):
             nodes.append(_convolution(
-                model, f"{prefix}.{conv}", f"{prefix}.{norm}", True, nodes[-1].name))
+                model, f"{prefix}.{conv}", f"{prefix}.{norm}", rectified, nodes[-1].name))
         inner = nodes[-1].name
         if block.downsample is not None:
             shortcut = f"{prefix}.downsample.0"
             nodes.append(_convolution(
                 model, shortcut, f"{prefix}.downsample.1", False, source))
         nodes.append(_convolution(
-            model, f"{prefix}.{last[0]}", f"{prefix}.{last[1]}", True, inner, shortcut))
+            model, f"{prefix}.{last[0]}", f"{prefix}.{last[1]}", relu, inner, shortcut))
     nodes.append(FloatNode(name="avgpool", kind="average_pool", input=nodes[-1].name))
     nodes.append(_linear(model.fc, "avgpool"))
     channels, height, width = model.spec.input_shape
-    return FloatGraph(model.name, tuple(nodes), (channels, *(size or (height, width))))
+    shape = (channels, *(size or (height, width)))
+    if any(node.binary_input for node in nodes):
+        nodes = with_signs(nodes, shape)
+    return FloatGraph(model.name, tuple(nodes), shape)
 
 
 @torch.no_grad()

@@ -166,6 +166,8 @@ def write_network(
     for name, layer in layers.items():
         packed, said = pack_weights(name, layer.export())
         arrays |= packed
+        if layer.binary_input:
+            said["pad_value"] = layer.pad_value
         forms[name] = {"form": layer.form, **said}
     own = {f"{name}.{part}" for name, layer in layers.items()
            for part in layer.state_dict() if part != "bias"}
@@ -194,7 +196,18 @@ def take_forms(model: nn.Module, arrays: Arrays, header: Mapping[str, Any]) -> N
         if fixed.weight_shape != weights.shape:
             raise NetworkError(f"{name} has shape {weights.shape}, not {fixed.weight_shape}")
         fixed.weights, fixed.form = weights, str(said["form"])
+        if "pad_value" in said:
+            fixed.binary_input, fixed.pad_value = True, _pad_value(name, said["pad_value"], weights)
         model.set_submodule(name, fixed.train(layer.training))
+
+
+def _pad_value(name: str, value: Any, weights: Weights) -> int:
+    """Return the padding of a layer with binary input, or raise for one that cannot be."""
+    if value not in (-1, 1) or not isinstance(weights, TermWeights) or len(weights.sign) != 1 \
+            or not weights.sign.all() or weights.exponent.any():
+        raise NetworkError(f"{name} has a binary input, so its weights and its padding must be +1 "
+                           "or -1")
+    return int(value)
 
 
 def take_calibration(arrays: Arrays, about: Mapping[str, Any]) -> Tensor | None:

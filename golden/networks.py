@@ -11,6 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from smartdeal.golden.form_layers import binarises
 from smartdeal.golden.specs import NETWORKS, NetworkSpec
 
 __all__ = ["NETWORKS", "BasicBlock", "Bottleneck", "NetworkError", "NetworkSpec", "ResNet",
@@ -27,6 +28,10 @@ def _projection(channels: int, out_channels: int, stride: int) -> nn.Sequential 
         return None
     return nn.Sequential(
         nn.Conv2d(channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
+
+
+def _rectified(block: "BasicBlock | Bottleneck", relu: bool) -> list[bool]:
+    return [not binarises(block.get_submodule(conv)) for conv, _ in block.chain[1:]] + [relu]
 
 
 class BasicBlock(nn.Module):
@@ -56,11 +61,13 @@ class BasicBlock(nn.Module):
         """Names of convolutions and their normalisations, in order."""
         return [("conv1", "bn1"), ("conv2", "bn2")]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def rectified(self, relu: bool) -> list[bool]:
+        """Return by convolution whether ReLU follows; ``relu`` is the answer for the last."""
+        return _rectified(self, relu)
+
+    def forward(self, x: Tensor, relu: bool = True) -> Tensor:
         """Map (B, channels, H, W) to (B, width, H / stride, W / stride)."""
-        shortcut = x if self.downsample is None else self.downsample(x)
-        out = self.relu(self.bn1(self.conv1(x)))
-        return self.relu(self.bn2(self.conv2(out)) + shortcut)
+        return _run_block(self, x, relu)
 
 
 class Bottleneck(nn.Module):
@@ -87,16 +94,31 @@ class Bottleneck(nn.Module):
         """Names of convolutions and their normalisations, in order."""
         return [("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3")]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def rectified(self, relu: bool) -> list[bool]:
+        """Return by convolution whether ReLU follows; ``relu`` is the answer for the last."""
+        return _rectified(self, relu)
+
+    def forward(self, x: Tensor, relu: bool = True) -> Tensor:
         """Map (B, channels, H, W) to (B, 4 · width, H / stride, W / stride)."""
-        shortcut = x if self.downsample is None else self.downsample(x)
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.relu(self.bn2(self.conv2(out)))
-        return self.relu(self.bn3(self.conv3(out)) + shortcut)
+        return _run_block(self, x, relu)
+
+
+def _run_block(block: BasicBlock | Bottleneck, x: Tensor, relu: bool) -> Tensor:
+    """Evaluate a block; ``relu`` says whether its output goes through a ReLU."""
+    shortcut = x if block.downsample is None else block.downsample(x)
+    for (conv, norm), rectified in zip(block.chain, block.rectified(relu), strict=True):
+        x = block.get_submodule(norm)(block.get_submodule(conv)(x))
+        if norm == block.chain[-1][1]:
+            x = x + shortcut
+        x = block.relu(x) if rectified else x
+    return x
 
 
 class ResNet(nn.Module):
     """A residual network.
+
+    Where a convolution takes only the signs of a tensor, that tensor has no ReLU: its signs would
+    all be +1. The sign is the activation function then.
 
     Parameters
     ----------
@@ -140,13 +162,20 @@ class ResNet(nn.Module):
                 for index in range(len(self.spec.depths))
                 for i, block in enumerate(self.get_submodule(f"layer{index + 1}").children())]
 
+    @property
+    def rectified(self) -> list[bool]:
+        """Whether ReLU follows the first convolution, and each block."""
+        return [not binarises(block.conv1) for _, block in self.blocks] + [True]
+
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, C, H, W) to logits (B, classes)."""
-        x = self.relu(self.bn1(self.conv1(x)))
+        first, *others = self.rectified
+        x = self.bn1(self.conv1(x))
+        x = self.relu(x) if first else x
         if self.maxpool is not None:
             x = self.maxpool(x)
-        for _, block in self.blocks:
-            x = block(x)
+        for (_, block), relu in zip(self.blocks, others, strict=True):
+            x = block(x, relu)
         return self.fc(torch.flatten(self.avgpool(x), 1))
 
 

@@ -42,6 +42,7 @@ from smartdeal.golden.requantise import (
     with_gain,
     without_filters,
 )
+from smartdeal.golden.signs import binary_weights, threshold
 
 __all__ = [
     "DEFAULT_FORM", "Form", "LayerCase", "Progress", "approximated", "combine", "folded",
@@ -178,6 +179,8 @@ def _layer_weights(
     weights, bias = folded(node)
     if node.exact:
         formed = _exact(weights)
+    elif node.binary_input:
+        formed = binary_weights(node.name, node.trained, node.form, gains(node))
     elif node.trained is not None:
         formed = with_gain(node.trained, gains(node))
     else:
@@ -187,6 +190,11 @@ def _layer_weights(
     limit = _decisive(formed.integer(), unit, node, calibration.scales)
     bias = np.clip(bias, -limit, limit)
     dead = dead_filters(unit, bias, choices.sum_bits)
+    # A filter that may count in any unit: one that is fine enough for its bias.
+    fine = constant_unit(calibration.scales[node.name].scale)
+    if node.binary_input:  # has no zero: what it adds in that unit is no output step
+        alone = node.signs and node.residual is None
+        return formed, unit if alone else np.where(dead, fine, unit), bias
     if dead.any():
         formed = without_filters(formed, dead)
     integer = formed.integer()
@@ -194,8 +202,6 @@ def _layer_weights(
         lost = weights - integer * formed.scale[:, None, None, None]
         bias = bias + lost.sum(axis=(2, 3)) @ calibration.means[node.input]
         bias = np.clip(bias, -limit, limit)
-    # A filter of zeros may count in any unit: one that is fine enough for its bias.
-    fine = constant_unit(calibration.scales[node.name].scale)
     return formed, np.where(integer.any(axis=(1, 2, 3)), unit, fine), bias
 
 
@@ -218,13 +224,19 @@ def _integer_layer(
         padding = reached_padding(node, shape, output)
     if node.weights is not None:
         weights, unit, bias = _layer_weights(node, choices, calibration)
-        parameters = requantisation(unit, bias, target.scale, added.scale if added else None)
+        if node.signs and added is None:
+            parameters = threshold(weights.integer(), unit, bias,
+                                   1 if node.binary_input else ACT_MAX - ACT_MIN)
+        else:
+            parameters = requantisation(unit, bias, target.scale, added.scale if added else None)
     return IntegerLayer(
         name=node.name, kind=node.kind, weights=weights, kernel=kernel, stride=node.stride,
         padding=padding, input_shape=shape, output_shape=output, requantisation=parameters,
-        input_zero_point=source.zero_point, output_zero_point=target.zero_point,
+        input_zero_point=node.pad_value if node.binary_input else source.zero_point,
+        output_zero_point=node.signs or target.zero_point,
+        binary_input=node.binary_input, binary_output=bool(node.signs),
         residual_zero_point=added.zero_point if added else 0, residual=added is not None,
-        lo=target.zero_point if node.relu else ACT_MIN,
+        lo=target.zero_point if node.relu and not node.signs else ACT_MIN,
     )
 
 

@@ -7,6 +7,7 @@ take SGD. Retraining starts from trained weights, with a smaller rate.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from smartdeal.golden.networks import build_network
 from smartdeal.golden.options import DEFAULT_FORM
 from smartdeal.golden.training import Optimiser
 
@@ -27,6 +28,7 @@ _USUAL = Recipe("sgd", 0.2, 0.1, 5e-4)
 _RECIPES = {
     "deepshift-ps": Recipe("radam", 0.1, 0.03, 1e-4),
     "binary": Recipe("adam", 0.01, 0.01, 0.0),
+    "bnn": Recipe("adam", 0.01, 0.01, 0.0),
 }
 
 
@@ -35,16 +37,28 @@ def recipe(form: str) -> Recipe:
     return _RECIPES.get(form, _USUAL)
 
 
-def forms_of(form: str, others: Mapping[str, str]) -> str | dict[str, str]:
+def forms_of(network: str, form: str, others: Mapping[str, str]) -> str | dict[str, str]:
     """Return the forms of a built-in network's layers when one is asked for all but a few.
 
     Binary weights leave the first and the last layer, which have few weights and count most, in
-    int8, as their successors do (Rastegari et al. 2016, section 4).
+    int8, as their successors do (Rastegari et al. 2016, section 4). With binary activations the
+    shortcuts' convolutions stay too: they take the sums, not their signs (Liu et al. 2018).
 
     Parameters
     ----------
+    network : str
+        A key of :data:`smartdeal.golden.networks.NETWORKS`.
     others : mapping of str to str
         Forms of single layers; these count first.
+
+    Raises
+    ------
+    NetworkError
+        If there is no such network.
     """
-    ends = {"conv1": "int8", "fc": "int8"} if form == "binary" else {}
+    kept = {"conv1", "fc"} if form in ("binary", "bnn") else set[str]()
+    if form == "bnn":
+        kept |= {f"{name}.downsample.0" for name, block in build_network(network).blocks
+                 if block.downsample is not None}
+    ends = dict.fromkeys(sorted(kept), "int8")
     return {DEFAULT_FORM: form, **ends, **others} if ends or others else form

@@ -69,6 +69,8 @@ class _Network:
         for node in self.consumers[tensor]:
             if node.weights is None:  # a pool of a constant is that constant
                 allowed &= self.movable(node.name, value)
+            elif node.binary_input or node.signs:
+                allowed[:] = False  # what is no constant zero here is ±1 there
             elif isinstance(node.trained, BasisWeights) and node.trained.axis == "channel":
                 allowed[:] = False  # three channels are one vector
             elif node.exact or self._padded(node):

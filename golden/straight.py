@@ -29,7 +29,8 @@ def straight(x: Tensor, value: Tensor) -> Tensor:
 
 def sign(x: Tensor) -> Tensor:
     """Return +1 where x ≥ 0 and -1 elsewhere: zero counts as +1, negative zero too."""
-    return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
+    # One pass, many times faster than a comparison; -0 + 0 is +0.
+    return torch.copysign(torch.ones((), dtype=x.dtype), x + 0.0)
 
 
 class _Binarise(torch.autograd.Function):
@@ -41,7 +42,8 @@ class _Binarise(torch.autograd.Function):
     @staticmethod
     def backward(ctx: FunctionCtx, *gradients: Tensor) -> Tensor:
         x, = ctx.saved_tensors  # pyright: ignore[reportAttributeAccessIssue]
-        return gradients[0] * (x.abs() <= 1)
+        beyond = 1 + torch.finfo(x.dtype).eps  # it is the bounds where this gradient is zero
+        return torch.ops.aten.hardtanh_backward(gradients[0], x, -beyond, beyond)
 
 
 def binarise(x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from smartdeal.compiler import CompileError, NetworkProgram, compile_network
 from smartdeal.golden.form_layers import form_layers
+from smartdeal.golden.graph import float_graph
 from smartdeal.golden.ham import FORMATS, encode_matrix, ham_bound, sham_bound
 from smartdeal.golden.networks import ResNet
 from smartdeal.golden.options import FormOptions
@@ -157,9 +158,10 @@ def network_costs(
         energy = _energy(program)
     trained = form_layers(model)
     layers = []
+    fixed = {node.name for node in float_graph(model).nodes if node.exact}
     for node in network.nodes:
         weights, name = node.layer.weights, node.layer.name
-        if weights is None:
+        if weights is None or name in fixed:  # nothing that was trained
             continue
         stored = encode_weights(weights, options.group)
         integer = weights.integer()

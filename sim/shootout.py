@@ -14,7 +14,7 @@ from smartdeal.golden.options import FormOptions
 from smartdeal.golden.recipes import forms_of, recipe
 from smartdeal.golden.train_network import PACKAGE, Job, Watcher, integer_network, run_job
 from smartdeal.golden.training import EpochReport, TrainOptions, accuracy
-from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.config import AcceleratorConfig, ConfigError
 from smartdeal.sim.costs import network_costs
 
 __all__ = ["CONTESTANTS", "Contestant", "Entry", "Plan", "shootout"]
@@ -40,6 +40,7 @@ CONTESTANTS = (
     Contestant("DeepShift-Q", "deepshift-q"),
     Contestant("DeepShift-PS", "deepshift-ps"),
     Contestant("binary weights", "binary"),
+    Contestant("binary, activations too", "bnn"),
 )
 
 
@@ -132,6 +133,16 @@ class _Quiet:
                                 f"loss {report.loss:.3f}")
 
 
+def _array(config: AcceleratorConfig, contestant: Contestant) -> AcceleratorConfig:
+    """Return the array that runs a contestant: with the XNOR mode where activations are binary."""
+    if contestant.form != "bnn":
+        return config
+    try:
+        return config.replace(binary=True)
+    except ConfigError:  # sizes or features that do not go with it: no cycles
+        return config
+
+
 def _options(plan: Plan, data: DataSet, form: str, epochs: int, retraining: bool) -> TrainOptions:
     usual = recipe(form)
     return TrainOptions(
@@ -175,7 +186,8 @@ def _contestant(
     path = plan.folder / name
     if not path.exists():
         run_job(Job(
-            network=plan.network, form=forms_of(contestant.form, {}), start=start[0], held=0.0,
+            network=plan.network, form=forms_of(plan.network, contestant.form, {}),
+            start=start[0], held=0.0,
             form_options=replace(plan.options, zero_fraction=zero), output=path,
             options=_options(plan, data, contestant.form, retrain, True) if retrain else None),
             data, watcher)
@@ -210,7 +222,8 @@ def shootout(
         model, source = _contestant(plan, data, contestant, start,
                                     _Quiet(contestant.label, tell))
         tell(contestant.label, "cycles")
-        costs = network_costs(model, calibration, "int8", plan.config)
+        costs = network_costs(model, calibration, "int8",
+                              _array(plan.config, contestant))
         tell(contestant.label, f"{len(data.test):,} test images")
         integer = integer_network(model, data)
         entries.append(Entry(

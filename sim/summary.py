@@ -89,7 +89,8 @@ def summarise(
     """
     graph = float_graph(model) if isinstance(model, ResNet) else model
     whole = float_graph(original) if isinstance(original, ResNet) else original or graph
-    before = {node.name: node.weights.numel() for node in whole.nodes if node.weights is not None}
+    before = {node.name: node.weights.numel() for node in whole.nodes
+              if node.weights is not None and not (node.exact and node.signs)}  # nobody's weights
     cycles = predict_network(program, timing).layers
     rows: list[LayerSummary] = []
     for info, node, source in zip(program.layers, network.nodes, graph.nodes, strict=True):

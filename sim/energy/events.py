@@ -16,6 +16,7 @@ class Events:
     steps: int = 0
     shift_adds: int = 0
     maximums: int = 0
+    xnor_counts: int = 0
     accumulator_writes: int = 0
     result_writes: int = 0
     result_reads: int = 0
@@ -38,6 +39,7 @@ class Events:
     channel_reads: int = 0
     requantise_multiplies: int = 0
     residual_multiplies: int = 0
+    packed_signs: int = 0
     instruction_words: int = 0
     weight_loads: int = 0
     channel_loads: int = 0
@@ -64,6 +66,7 @@ EVENT_MEANINGS: dict[str, str] = {
     "steps": "step taken: one vector to all rows, one coefficient per row to all columns",
     "shift_adds": "a PE shifts its operand and adds it to its sum",
     "maximums": "a PE compares its operand with its maximum",
+    "xnor_counts": "a PE counts equal bits of an operand and eight weights, and adds the count",
     "accumulator_writes": "an accumulator takes a new sum, or restarts from 0",
     "result_writes": "a result register takes the sum of a unit of work",
     "result_reads": "an accumulator result is read out: one of the drain lanes",
@@ -86,6 +89,7 @@ EVENT_MEANINGS: dict[str, str] = {
     "channel_reads": "word of the requantisation table",
     "requantise_multiplies": "product of a sum with a multiplier",
     "residual_multiplies": "product of a residual operand with a multiplier",
+    "packed_signs": "sign of a sum put behind seven others of its column",
     "instruction_words": "word of the instruction memory, 32 bits",
     "weight_loads": "step written to the weight buffer",
     "channel_loads": "word written to the requantisation table",

@@ -24,6 +24,7 @@ __all__ = ["Observation", "observe", "observe_memory"]
 
 #: Signals that a design without the feature does not have.
 _OPTIONAL = {
+    "array.binary": "binary", "readout.pack_mode": "binary",
     "array.maximum": "max_pool", "issue.fetch": "residual", "readout.residual_mode": "residual",
     "issue.move_read": "move", "mover.write_mask": "move",
     "readout.sum_stage.reduce": "reduce",
@@ -87,7 +88,9 @@ class Observation:
         config = self.config
         valid = now["array.coefficients"] & self._valid
         pes = config.rows * config.cols
-        if valid:
+        if now["array.binary"]:
+            self._add(xnor_counts=pes, accumulator_writes=0 if now["array.last"] else pes)
+        elif valid:
             pooled = valid & 1 if now["array.maximum"] else 0
             self._add(shift_adds=(valid.bit_count() - pooled) * config.cols,
                       maximums=pooled * config.cols)
@@ -149,6 +152,8 @@ class Observation:
             self._add(channel_reads=1, requantise_multiplies=lanes)
             if now["readout.residual_mode"]:
                 self._add(residual_multiplies=lanes)
+            if now["readout.pack_mode"]:
+                self._add(packed_signs=lanes)
             if now["readout.sum_stage.reduce"]:
                 self._add(sum_adds=lanes - 1)
 

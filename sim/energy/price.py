@@ -1,6 +1,6 @@
 """The energy of events on one accelerator: which hardware each event moves, and at what width."""
 
-from smartdeal.golden.formats import ACT_BITS, BASIS_BITS, BASIS_SIZE, REQUANTISE
+from smartdeal.golden.formats import ACT_BITS, BASIS_BITS, BASIS_SIZE, PACKED, REQUANTISE
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import LOAD_INSTRUCTION, basis_format, channel_format, step_format
 from smartdeal.hw.reader import Reader
@@ -22,7 +22,7 @@ COMPONENTS: dict[str, str] = {
     "weight buffer": "steps read and loaded",
     "activation buffer": "vectors read; bytes stored, moved and loaded",
     "PE shift": "the shifters of the array",
-    "PE add": "the adders of the array; comparisons of a pool",
+    "PE add": "the adders of the array; comparisons of a pool; counts of equal bits",
     "PE registers": "accumulators and result registers",
     "read-out": "from result registers to the basis stage; sums of slices and maps",
     "basis": "products with B and their sums; its table and its state",
@@ -63,14 +63,15 @@ def price(
     partial = wide_sram_pj(lanes * config.sum_bits, config.rows * config.chunks, t)
     state = wide_sram_pj((BASIS_SIZE - 1) * (product + 4),
                          max(1, config.filters_per_group) * config.max_slices, t)
-    shifts = e.shift_adds * shift_pj(shifted, t)
+    adds = e.shift_adds + e.xnor_counts  # a count goes to the sum through the shifter
     return {
         "DRAM": dram_bytes * t["dram"],
         "weight buffer": (e.weight_reads + e.weight_loads)
         * wide_sram_pj(step, config.weight_steps, t),
         "activation buffer": (vectors * config.cols + written) * bank,
-        "PE shift": shifts,
-        "PE add": e.shift_adds * add_pj(acc, t) + e.maximums * add_pj(ACT_BITS, t),
+        "PE shift": adds * shift_pj(shifted, t),
+        "PE add": adds * add_pj(acc, t) + e.maximums * add_pj(ACT_BITS, t)
+        + e.xnor_counts * t["xnor"],
         "PE registers": (e.accumulator_writes + e.result_writes) * register_pj(acc, t),
         "read-out": e.result_reads * register_pj(acc * (config.chunks + 1), t)
         + (e.partial_reads + e.partial_writes) * partial
@@ -109,4 +110,5 @@ def _requantise(events: Events, config: AcceleratorConfig, t: Technology) -> flo
             + register_pj(config.sum_bits + 2 * total + 2 * ACT_BITS, t))
     residual = (multiply_pj(ACT_BITS + 1, REQUANTISE.multiplier_bits, t)
                 + add_pj(total, t) + register_pj(total, t))
-    return events.requantise_multiplies * once + events.residual_multiplies * residual
+    queue = events.packed_signs * register_pj(PACKED - 1, t)
+    return events.requantise_multiplies * once + events.residual_multiplies * residual + queue

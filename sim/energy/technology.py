@@ -33,6 +33,7 @@ CONSTANTS: dict[str, tuple[str, str]] = {
     "multiply": ("pJ", "an 8 × 8 bit multiplication"),
     "add": ("pJ", "an 8 bit addition"),
     "shift": ("pJ", "an 8 bit barrel shift"),
+    "xnor": ("pJ", "XNOR of 8 bits, and the count of those that are 1"),
     "register": ("pJ/bit", "a bit of a register that is clocked and written"),
     "clock": ("MHz", "clock frequency, for time and power only"),
 }

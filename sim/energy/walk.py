@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smartdeal.compiler.image import read_image
-from smartdeal.golden.formats import BASIS_SIZE
+from smartdeal.golden.formats import BASIS_SIZE, PACKED
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import (
     INSTRUCTION,
@@ -162,9 +162,6 @@ def layer_events(
         If the weight buffer does not hold its units of work.
     """
     flags = LayerFlag(fields["flags"])
-    if flags & (LayerFlag.BINARY | LayerFlag.PACK):
-        raise ValueError("Layers must have 8-bit activations for the energy model, which has no "
-                         "price for binary ones yet")
     slices, tiles, channels = fields["slices"], fields["tiles"], fields["channels"]
     groups = -(-channels // group_channels(flags, config))
     start = fields["steps_base"]
@@ -188,9 +185,12 @@ def _array(
 ) -> Events:
     """Count what the PEs do in the steps of all groups, once per tile."""
     scale = config.cols * tiles
+    captured = len(lasts) * config.rows * scale
+    if LayerFlag.BINARY in flags:  # every PE counts in every step
+        counts = (taken.stop - taken.start) * config.rows * scale
+        return Events(xnor_counts=counts, accumulator_writes=counts, result_writes=captured)
     valid, last = int(steps.valid[taken].sum()), int(steps.valid[lasts].sum())
     maximums = int(steps.first_row[taken].sum()) if LayerFlag.MAX_POOL in flags else 0
-    captured = len(lasts) * config.rows * scale
     return Events(
         shift_adds=(valid - maximums) * scale, maximums=maximums * scale,
         # The sum of a unit's last step goes to the result register; all accumulators restart.
@@ -212,7 +212,10 @@ def _read_out(
     kept = config.max_slices > 1 or config.reduce
     # With system memory words are written whole, so that loads find cycles between them.
     words = complete if reduce or not config.memory else complete // config.chunks
-    external = LayerFlag.EXTERNAL in flags
+    external, packed = LayerFlag.EXTERNAL in flags, LayerFlag.PACK in flags
+    bytes_stored = complete * (1 if reduce else lanes)
+    if packed:  # a byte is written with the last of its eight channels
+        words, bytes_stored = words // PACKED, bytes_stored // PACKED
     beats = section_format(SectionKind.ACTIVATIONS, config).unit_bytes(
         config.host_bits) * 8 // config.host_bits
     return Events(
@@ -229,6 +232,7 @@ def _read_out(
         sum_adds=partial * lanes + (complete * (lanes - 1) if reduce else 0),
         channel_reads=complete, requantise_multiplies=complete * lanes,
         residual_multiplies=complete * lanes if residual else 0,
+        packed_signs=complete * lanes if packed else 0,
         stored_words=0 if external else words,
-        stored_bytes=0 if external else complete * (1 if reduce else lanes),
+        stored_bytes=0 if external else bytes_stored,
         spilled_words=words if external else 0, spilled_beats=words * beats if external else 0)

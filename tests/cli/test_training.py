@@ -172,6 +172,42 @@ def test_what_was_trained_is_compiled(run: Any, data: str, tmp_path: Path) -> No
     assert costs["form"] == "shift2"
 
 
+def test_binary_activations_from_training_to_the_array(
+    run: Any, data: str, tmp_path: Path,
+) -> None:
+    net, program, table = tmp_path / "net.npz", tmp_path / "net.sdp", tmp_path / "t.json"
+    outcome = train(run, data, net, "--form", "bnn", epochs=1)
+    assert outcome.code == 0
+    compile_it = ("compile", "resnet8", "--weights", str(net), "-o", str(program))
+    outcome = run(*compile_it)
+    assert outcome.code == 2
+    assert outcome.err == ("error: layer 'conv1.sign': it needs the feature binary, which the "
+                           "configuration leaves out; set binary = true\n")
+    outcome = run(*compile_it, "--binary", "--memory")
+    assert outcome.code == 2
+    assert "runs in programs on chip only; set memory = false" in outcome.err
+    outcome = run(*compile_it, "--binary", "--json", str(table))
+    assert (outcome.code, outcome.err) == (0, "")
+    layers = {layer["name"]: layer for layer in json.loads(table.read_text())["layers"]}
+    assert layers["conv1"]["form"] == layers["layer2.0.downsample.0"]["form"] == "int8"
+    assert layers["layer1.0.conv1"]["form"] == layers["layer3.0.conv2"]["form"] == "bnn"
+    assert layers["layer2.0.conv2.sign"]["form"] == "exact"
+    assert layers["layer2.0.conv2.sign"]["bytes_before"] == 0
+    assert max(layer["weight_error"] for layer in layers.values()) < 1e-6
+    outcome = run("simulate", "resnet8", "--weights", str(net), "--binary", "--engine",
+                  "interpreter")
+    assert (outcome.code, outcome.err) == (0, "")
+    outcome = run("accuracy", str(program), "--data", data, "--check", "2")
+    assert outcome.code == 0
+    outcome = run("compress", "resnet8", "--weights", str(net), "--form", "bnn", "-o",
+                  str(tmp_path / "again.npz"), "--json", str(table))
+    assert (outcome.code, outcome.err) == (0, "")
+    costs = json.loads(table.read_text())
+    assert costs["cycles"] > 0
+    assert costs["energy_pj"] > 0
+    assert "conv1.sign" not in {layer["name"] for layer in costs["layers"]}
+
+
 def test_shared_values_are_compressed(run: Any, tmp_path: Path) -> None:
     table = tmp_path / "t.json"
     outcome = run("compress", "resnet8", "--form", "cws", "--percentile", "90", "--values", "8",
@@ -192,7 +228,7 @@ def test_shared_values_are_compressed(run: Any, tmp_path: Path) -> None:
      "no folder 'nowhere'"),
     ("train resnet8 --data {data} --form nil -o {tmp}/n.npz",
      "conv1: weight form must be one of float, smartdeal, smartdeal-train, deepshift-q, "
-     "deepshift-ps, shift2, int8, binary, cws, pws, uq, ecsq, not 'nil'"),
+     "deepshift-ps, shift2, int8, binary, bnn, cws, pws, uq, ecsq, not 'nil'"),
     ("train resnet18 --data {data} -o {tmp}/n.npz",
      "resnet18 takes 1000 classes, {name} has 10; resnet8 and resnet20_fashion are for grey images "
      "of 10 classes"),
@@ -224,7 +260,7 @@ def test_shared_values_are_compressed(run: Any, tmp_path: Path) -> None:
      "shared_values must be from 2 to 254, not 1"),
     ("shootout --data {data} --form nil",
      "Invalid value for --form: must be one of float, shift2, smartdeal, deepshift-q, "
-     "deepshift-ps, binary, not 'nil'"),
+     "deepshift-ps, binary, bnn, not 'nil'"),
 ])
 def test_bad_input_is_told_in_a_line(
     run: Any, data: str, tmp_path: Path, arguments: str, message: str,

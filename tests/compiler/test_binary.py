@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smartdeal.compiler import CompileError, Program, compile_layer, compile_network
+from smartdeal.compiler.views import View
 from smartdeal.golden.forms import TermWeights
 from smartdeal.golden.integer import evaluate
 from smartdeal.golden.interpreter import Interpreter
@@ -152,12 +153,60 @@ def test_refusals() -> None:
         compile_layer(replace(narrow, residual=True), CONFIG)
     with pytest.raises(ValueError, match=r"input must be \+1 or -1, not 0"):
         evaluate(layer, np.zeros((8, 2, 2), np.int8))
-    network = IntegerNetwork("net", (IntegerNode(layer, IntegerNetwork.IMAGE),), {})
-    with pytest.raises(CompileError, match="layer by layer only"):
-        compile_network(network, CONFIG)
     with pytest.raises(ConfigError, match="rows must be at least 8"):
         AcceleratorConfig(rows=7, binary=True)
     with pytest.raises(ConfigError, match="entropy must be off"):
         AcceleratorConfig(binary=True, entropy=True)
     with pytest.raises(ConfigError, match="exponents must be at least 2"):
         AcceleratorConfig(exponents=1, binary=True)
+
+
+def signs_and_inner(channels: int = 8) -> tuple[IntegerLayer, IntegerLayer]:
+    """Return a layer from 8 bits to ±1, and one that takes its output and gives 8 bits."""
+    first = replace(layer_of(np.ones((channels, 2, 1, 1)), (2, 3, 3), output=True),
+                    name="signs", binary_input=False, input_zero_point=0)
+    inner = replace(layer_of(np.ones((8, channels, 1, 1)), (channels, 3, 3)), name="inner",
+                    input_zero_point=first.output_zero_point)
+    return first, inner
+
+
+def network_of(*nodes: tuple[IntegerLayer, str, str | None]) -> IntegerNetwork:
+    return IntegerNetwork("net", tuple(IntegerNode(*node) for node in nodes), {})
+
+
+def test_refusals_of_networks() -> None:
+    first, inner = signs_and_inner()
+    image = IntegerNetwork.IMAGE
+    chain = network_of((first, image, None), (inner, "signs", None))
+    assert compile_network(chain, CONFIG).segments
+    with pytest.raises(CompileError, match=r"layer 'signs': binary input or output runs in "
+                                           r"programs on chip only; set memory = false$"):
+        compile_network(chain, CONFIG.replace(memory=True, cols=16))
+    with pytest.raises(CompileError, match=r"layer 'inner': its input is binary, but operand "
+                                           r"'image' is 8 bits wide$"):
+        compile_network(network_of((inner, image, None)), CONFIG)
+    with pytest.raises(CompileError, match=r"layer 'inner': its input is 8 bits wide, but operand "
+                                           r"'signs' is binary$"):
+        compile_network(network_of((first, image, None), (
+            replace(inner, binary_input=False), "signs", None)), CONFIG)
+    with pytest.raises(CompileError, match=r"layer 'inner': a residual operand must have 8 bits, "
+                                           r"but 'signs' is binary$"):
+        compile_network(network_of((first, image, None), (
+            replace(inner, residual=True), "signs", "signs")), CONFIG)
+    first, inner = signs_and_inner(11)
+    with pytest.raises(CompileError, match=r"layer 'inner': the padding of its binary input must "
+                                           r"be that of 'signs', -1, not 1, since 11 channels"):
+        compile_network(network_of((first, image, None), (
+            replace(inner, input_zero_point=1), "signs", None)), CONFIG)
+
+
+def test_a_view_of_signs() -> None:
+    """Eleven channels lie in two planes; the last five bits of the second are the padding's."""
+    view = View(tensor="t", shape=(11, 2, 3), stride=1, phases=((0, 0),), fill=-1, cols=4, pitch=4,
+                skip=0, gap=1, stream=2, words=7, binary=True)
+    x = np.where(np.arange(66).reshape(11, 2, 3) % 7 < 3, 1, -1).astype(np.int8)
+    region = view.pack(x)
+    assert region.shape == (28,)
+    assert region[:4].tolist() == [-1] * 4
+    assert int(region.view(np.uint8)[16]) >> 3 == 0b11111
+    np.testing.assert_array_equal(view.unpack(region.tobytes()), x)

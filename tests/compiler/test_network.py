@@ -23,6 +23,7 @@ from smartdeal.compiler import network as compilation
 from smartdeal.compiler.emit import Instruction
 from smartdeal.compiler.schedule import Schedule
 from smartdeal.compiler.views import View, ViewKey
+from smartdeal.golden.batch import run_batch
 from smartdeal.golden.checkpoints import load_trained
 from smartdeal.golden.fashion import calibration_images, sample_images
 from smartdeal.golden.integer import run_network
@@ -37,10 +38,11 @@ from smartdeal.sim.latency import predict, predict_layers
 from smartdeal.sim.networks import draw_network
 
 
-def drawn_config(rng: np.random.Generator) -> AcceleratorConfig:
+def drawn_config(rng: np.random.Generator, *, binary: bool = False) -> AcceleratorConfig:
     """Draw an accelerator with odd sizes, memories that hold any drawn network, or hardly."""
+    rows, cols = int(rng.integers(8 if binary else 2, 14)), int(rng.integers(2, 18))
     return AcceleratorConfig(
-        rows=int(rng.integers(2, 14)), cols=int(rng.integers(2, 18)), exponents=8,
+        rows=rows, cols=cols, exponents=8, binary=binary,
         acc_bits=int(rng.choice([20, 24, 32])), max_slices=64, activation_words=1 << 15,
         weight_steps=int(rng.choice([400, 20000])), channel_entries=int(rng.choice([20, 500])),
         basis_entries=int(rng.choice([300, 4000])), program_words=int(rng.choice([32, 100, 4096])),
@@ -85,12 +87,25 @@ def check(network: IntegerNetwork, program: NetworkProgram, image: NDArray[np.in
 @settings(derandomize=True, print_blob=True, database=None, deadline=None, max_examples=150)
 @given(st.integers(0, 2**32 - 1))
 def test_drawn_networks(seed: int) -> None:
+    check_drawn(seed)
+
+
+@settings(derandomize=True, print_blob=True, database=None, deadline=None, max_examples=60)
+@given(st.integers(0, 2**32 - 1))
+def test_drawn_networks_with_binary_activations(seed: int) -> None:
+    check_drawn(seed, binary=True)
+
+
+def check_drawn(seed: int, *, binary: bool = False) -> None:
     rng = np.random.default_rng(seed)
-    config = drawn_config(rng)
+    config = drawn_config(rng, binary=binary)
     network, program = drawn(rng, config)
     assert list(program.outputs) == [node.layer.name for node in network.nodes]
     image = image_of(rng, network)
     check(network, program, image)
+    expected = run_network(network, image)
+    for name, tensor in run_batch(network, image[None], list(expected)).items():
+        np.testing.assert_array_equal(tensor[0], expected[name], err_msg=name)
     reusing = compile_network(network, config)
     assert reusing.used_words <= program.used_words
     check(network, reusing, image)

@@ -6,8 +6,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from smartdeal.golden.binary_layers import BinaryConv2d, BinaryLinear, xnor_dot
-from smartdeal.golden.options import FormError
+from smartdeal.golden.binary_layers import (
+    BinarisedConv2d,
+    BinarisedLinear,
+    BinaryConv2d,
+    BinaryLinear,
+    xnor_dot,
+)
 from smartdeal.golden.shift_norm import ShiftBatchNorm2d, nearest_power
 from smartdeal.golden.straight import binarise, sign
 
@@ -70,11 +75,14 @@ def test_xnor_dot_by_hand() -> None:
     assert xnor_dot(a, w).item() == -2
 
 
-def test_binary_activations_are_not_exported() -> None:
-    layer = BinaryConv2d(3, 2, 3, binary_input=True)
-    with pytest.raises(FormError, match=r"^binary activations cannot be exported to a network yet; "
-                                        "binary weights with 8-bit activations can$"):
-        layer.export()
+def test_forms_of_binary_layers() -> None:
+    assert BinaryConv2d(3, 2, 3).form == "binary"
+    layer = BinaryConv2d(3, 2, 3, binary_input=True, pad_value=1)
+    assert layer.form == BinarisedConv2d(3, 2, 3).form == BinarisedLinear(3, 2).form == "bnn"
+    again = BinarisedConv2d.from_float(layer)
+    assert (again.binary_input, again.pad_value) == (True, 1)
+    assert BinarisedConv2d.from_float(nn.Conv2d(3, 2, 3)).binary_input
+    assert not BinaryConv2d.from_float(nn.Conv2d(3, 2, 3)).binary_input
     with pytest.raises(ValueError, match=r"^pad_value must be \+1 or -1, not 0$"):
         BinaryConv2d(3, 2, 3, pad_value=0)
 

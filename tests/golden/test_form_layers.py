@@ -29,7 +29,7 @@ from smartdeal.golden.smartdeal_layers import (
     SmartDealConv2d,
     SmartDealLinear,
 )
-from smartdeal.golden.straight import straight
+from smartdeal.golden.straight import sign, straight
 
 FOUR_BITS, FIVE_BITS = FormOptions(exponents=8), FormOptions(exponents=16)
 
@@ -65,7 +65,10 @@ def test_what_runs_is_what_is_exported(
     used = layer.effective_weight()
     assert exported.shape == layer.weight_shape
     assert torch.equal(used, real_weights(exported))
-    wanted = functional.conv2d(x, real_weights(exported), conv.bias, padding=kernel // 2)
+    seen = functional.pad(x, (kernel // 2,) * 4)
+    if layer.binary_input:
+        seen = functional.pad(sign(x), (kernel // 2,) * 4, value=layer.pad_value)
+    wanted = functional.conv2d(seen, real_weights(exported), conv.bias)
     assert torch.equal(layer(x), wanted)
     if isinstance(exported, BasisWeights):
         assert (exported.align >= 0).all()
@@ -306,7 +309,7 @@ def test_any_module_is_converted(form: str) -> None:
     assert not form_layers(model)
     assert not made.training
     made(x).sum().backward()
-    if form != "binary":
+    if form not in ("binary", "bnn"):
         assert (made(x) - model(x)).norm() < 0.35 * model(x).norm()
 
 
@@ -324,7 +327,7 @@ def test_forms_and_fractions_by_layer() -> None:
 
 @pytest.mark.parametrize(("form", "options", "message"), [
     ("nil", {}, "stem: weight form must be one of float, smartdeal, smartdeal-train, deepshift-q, "
-                "deepshift-ps, shift2, int8, binary, cws, pws, uq, ecsq, not 'nil'"),
+                "deepshift-ps, shift2, int8, binary, bnn, cws, pws, uq, ecsq, not 'nil'"),
     ({"*": "int8", "tail": "int8"}, {}, "there is no layer 'tail' to convert; there are stem, "
                                         "body.2, head"),
     ("binary", {"zero_fraction": 0.5}, "body.2: form binary has no zero, so no vector can be "

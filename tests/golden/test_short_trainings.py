@@ -54,7 +54,8 @@ def float_network(digits: DataSet) -> ResNet:
 
 @pytest.mark.parametrize(("form", "floor"), [
     ("smartdeal", 0.96), ("smartdeal-train", 0.96), ("deepshift-q", 0.96), ("deepshift-ps", 0.95),
-    ("shift2", 0.96), ("int8", 0.96), ("binary", 0.94), ("cws", 0.94),
+    ("shift2", 0.96), ("int8", 0.96), ("binary", 0.94), ("bnn", 0.94),
+    ("cws", 0.94),
 ])
 def test_forms_are_trained_from_scratch(
     form: str, floor: float, digits: DataSet, tmp_path: Path,
@@ -62,7 +63,8 @@ def test_forms_are_trained_from_scratch(
     """The integer network of the trained weights, written and read, beats the floor."""
     torch.manual_seed(1)
     usual = recipe(form)
-    model = convert(build_network("resnet8"), forms_of(form, {}), FormOptions(restarts=1))
+    forms = forms_of("resnet8", form, {})
+    model = convert(build_network("resnet8"), forms, FormOptions(restarts=1))
     assert isinstance(model, ResNet)
     trained(model, digits, epochs=5, optimiser=usual.optimiser, rate=min(usual.rate, 0.1),
             weight_decay=usual.weight_decay)

@@ -19,6 +19,8 @@ CONFIG = AcceleratorConfig(rows=6, cols=5, activation_words=8192, weight_steps=3
                            max_slices=64, host_bits=32)
 
 
+#: Eight of nine rows are used where the output is binary.
+BINARY = CONFIG.replace(rows=9, binary=True)
 #: Memories for a few tiles: maps come and go in strips, instructions in pages.
 MEMORY = AcceleratorConfig(rows=6, cols=8, activation_words=250, weight_steps=200,
                            basis_entries=200, channel_entries=40, program_words=100, acc_bits=32,
@@ -48,13 +50,27 @@ def images(network: IntegerNetwork, count: int) -> list[np.ndarray]:
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("keep_all", [True, False])
 def test_drawn_networks(seed: int, keep_all: bool) -> None:
-    network = drawn(seed)
-    program = compile_network(network, CONFIG, keep_all=keep_all)
+    check(drawn(seed), CONFIG, keep_all, idle=0.3 * seed, seed=seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [2, 14, 17])
+def test_drawn_networks_with_binary_activations(seed: int) -> None:
+    network = drawn(seed, BINARY)
+    layers = [node.layer for node in network.nodes]
+    assert any(layer.binary_input and layer.binary_output for layer in layers)
+    check(network, BINARY, seed == 2, idle=0.3 * (seed == 14), seed=seed)
+
+
+def check(
+    network: IntegerNetwork, config: AcceleratorConfig, keep_all: bool, idle: float, seed: int,
+) -> None:
+    program = compile_network(network, config, keep_all=keep_all)
     for report in simulate_network(program, images(network, 2), network=network,
-                                   idle=0.3 * seed, seed=seed):
+                                   idle=idle, seed=seed):
         assert report.failure == ""
         assert report.bytes_wrong == 0
-        assert report.bytes_compared == program.used_words * CONFIG.cols
+        assert report.bytes_compared == program.used_words * config.cols
         assert not any(report.wrong.values())
         assert list(report.wrong) == list(program.outputs)
         assert [s.measured for s in report.segments] == [s.predicted for s in report.segments]

@@ -76,6 +76,51 @@ def _drawn_network(rng: np.random.Generator, config: AcceleratorConfig) -> Netwo
             continue
 
 
+#: With the XNOR mode: rows that no group of eight uses.
+BINARY = AcceleratorConfig(rows=9, cols=6, activation_words=300, weight_steps=700, drain_lanes=2,
+                           basis_entries=128, binary=True)
+
+
+@pytest.mark.slow
+def test_binary_layers_as_simulated(draw_seed: int) -> None:
+    """Binary input, output, both, and a layer with neither on the same array."""
+    rng = np.random.default_rng(draw_seed)
+    runs: list[list[bytes]] = []
+    for form, output, residual in (("binary", True, False), ("binary", True, True),
+                                   ("binary", False, True), ("terms", True, False),
+                                   ("terms", False, False)):
+        case = draw_case(rng, BINARY, max_steps=800, form=form, binary_output=output,
+                         residual=residual, filters=16)
+        runs += [[part.image, part.data_image(case.x, case.residual)]
+                 for part in case.program.parts]
+    total = check(runs, BINARY)
+    assert total.xnor_counts > 0
+    assert total.packed_signs > 0
+    assert total.shift_adds > 0
+
+
+@pytest.mark.slow
+def test_binary_network_as_simulated(draw_seed: int) -> None:
+    config = BINARY.replace(activation_words=1024, weight_steps=2048)
+    rng = np.random.default_rng(draw_seed)
+    while True:
+        program = _drawn_network(rng, config)
+        counted = [count_image(image, config).run for image in program.segments]
+        if all(sum(getattr(events, name) for events in counted)
+               for name in ("xnor_counts", "packed_signs")):
+            break
+    check([[image] for image in program.segments], config)
+
+
+def test_binary_steps_count_in_every_pe() -> None:
+    rng = np.random.default_rng(1)
+    case = draw_case(rng, BINARY, max_steps=800, form="binary", binary_output=True, filters=11)
+    events = sum((count_image(part.image, BINARY).run for part in case.program.parts), Events())
+    assert events.xnor_counts == events.steps * BINARY.rows * BINARY.cols
+    assert events.shift_adds == 0
+    assert events.packed_signs == 8 * events.stored_bytes
+
+
 @pytest.mark.slow
 def test_network_as_simulated(draw_seed: int) -> None:
     """MOVE instructions, many layers in an image, crafted fields."""
@@ -170,7 +215,8 @@ def test_observation_counts_a_cycle() -> None:
     """Without a simulator: what one cycle of given signals counts."""
     config = AcceleratorConfig(rows=3, cols=2, drain_lanes=2)
     quiet: dict[str, Any] = dict.fromkeys((
-        "array.maximum", "array.last", "array.read", "array.coefficients", "issue.taken",
+        "array.maximum", "array.binary", "readout.pack_mode", "array.last", "array.read",
+        "array.coefficients", "issue.taken",
         "issue.read__en", "issue.fetch", "issue.move_read", "issue.host_read", "mover.write_mask",
         "readout.write_mask", "activations.write_mask", "control.fetched", "control.busy",
         "control.program_write__en", "issue.step_write__en", "loader.write", "fetch.write",

@@ -110,7 +110,7 @@ def test_no_such_table() -> None:
 
 
 @pytest.mark.parametrize(("event", "component"), [
-    ("maximums", "PE add"), ("result_writes", "PE registers"),
+    ("maximums", "PE add"), ("packed_signs", "requantise"), ("result_writes", "PE registers"),
     ("weight_reads", "weight buffer"), ("vector_reads", "activation buffer"),
     ("basis_reads", "basis"), ("channel_reads", "requantise"), ("partial_reads", "read-out"),
     ("instruction_words", "control"),
