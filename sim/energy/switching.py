@@ -187,7 +187,7 @@ def switching_of(
 
         def device() -> Simulator:
             names = ["clk", "rst", *(port.name for port in ports(Accelerator(config)))]
-            return build_simulator(netlist.verilog, TOP, names, waves=waves)
+            return build_simulator(netlist.verilog, TOP, names, waves=waves, quick=True)
 
         report, = simulate_layers([work], config, programs=programs, progress=tell, device=device)
         if not report.bit_exact or not report.cycle_exact:
