@@ -121,7 +121,7 @@ BOARDS = {board.name: board for board in (
           Resources(lut=7_680, ff=7_680, bram=32, dsp=0), 24, _SMALL, flash="ice40_generic"),
     Board("icebreaker", "1BitSquared iCEBreaker",
           "amaranth_boards.icebreaker:ICEBreakerPlatform", "ice40", "iCE40UP5K-SG48",
-          Resources(lut=5_280, ff=5_280, bram=34, dsp=8), 15, _SMALL, flash="ice40_generic",
+          Resources(lut=5_280, ff=5_280, bram=34, dsp=8), 30, _SMALL, flash="ice40_generic",
           pll_pad=True),
     Board("icepi_zero", "Icepi Zero 1.3", "amaranth_boards.icepi_zero:IcepiZero1_3Platform",
           "ecp5", "LFE5U-25F-6BG256", _ECP5_25, 40, _MIDDLE),
