@@ -125,6 +125,15 @@ def _inherits(node: FloatNode) -> bool:
     return moves and node.residual is None and not node.relu and not node.signs
 
 
+def _of_signs(options: QuantiseOptions) -> QuantiseOptions:
+    """Return the options for a tensor whose sign is taken: what is near zero must stay apart.
+
+    Between the extremes a step may be so large that the background of a picture, which is one
+    number, is rounded to the other side of zero (docs/results.md, "Binary layers").
+    """
+    return replace(options, ranges="percentile") if options.ranges == "min_max" else options
+
+
 def calibrate(
     nodes: Sequence[FloatNode], images: Tensor, last: str, options: QuantiseOptions,
     keep: tuple[str | None, ...] = (),
@@ -136,6 +145,8 @@ def calibrate(
     images : float32 tensor, (B, C, H, W)
     """
     binary = {node.name for node in nodes if node.signs}
+    # Tensors that are kept in 8 bits and whose sign is taken, too.
+    signed = {node.input for node in nodes if node.signs and node.exact}
     inherited = {node.name: node.input for node in nodes if _inherits(node)}
     result = Calibration({}, {}, {}, {})
     for name, tensor in run_float(nodes, images):
@@ -144,7 +155,8 @@ def calibrate(
             result.scales[name] = TensorScale(1.0, 0)
         else:
             result.scales[name] = (result.scales[inherited[name]] if name in inherited
-                                   else choose(name, tensor, options))
+                                   else choose(name, tensor, _of_signs(options)
+                                               if name in signed else options))
         _, channels, height, width = tensor.shape
         result.shapes[name] = (channels, height, width)
         result.means[name] = tensor.double().mean((0, 2, 3)).numpy()

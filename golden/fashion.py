@@ -30,7 +30,7 @@ RETRAINED: dict[str, dict[str, str]] = {
     "resnet8": {
         "sparse": "resnet8_fashion_smartdeal.npz", "deepshift-q": "resnet8_fashion_deepshift.npz",
         "shift2": "resnet8_fashion_shift2.npz", "binary": "resnet8_fashion_binary.npz",
-        "deepshift-ps": "resnet8_fashion_deepshift-ps.npz",
+        "deepshift-ps": "resnet8_fashion_deepshift-ps.npz", "bnn": "resnet8_fashion_bnn.npz",
     },
     "resnet20_fashion": {
         "sparse": "resnet20_fashion_smartdeal.npz",

@@ -30,8 +30,8 @@ from smartdeal.golden.networks import NetworkError, build_network
 from smartdeal.golden.quantise import quantise_network
 from smartdeal.golden.sparsity import remove_dead_filters
 
-#: Least share of 300 test images that each retrained network of the package gets right.
-FLOOR = {"resnet8": 0.88, "resnet20_fashion": 0.88}
+#: Least share of 300 test images that a retrained network gets right, where it is not 0.88.
+FLOOR = {"bnn": 0.84}
 RETRAINED_NETWORKS = [(network, form) for network, forms in RETRAINED.items() for form in forms]
 
 
@@ -184,7 +184,7 @@ def test_retrained_networks_of_the_package(network: str, form: str) -> None:
     with np.load(Path(__file__).parent / "fashion_sample.npz") as sample:
         images, labels = normalise(sample["images"]), torch.from_numpy(sample["labels"]).long()
     integer = quantise_network(model, calibration_images(), "int8")
-    assert integer_accuracy(integer, images, labels) > FLOOR[network]
+    assert integer_accuracy(integer, images, labels) > FLOOR.get(form, 0.88)
     if form == "sparse":
         vectors = [node.layer.weights.sign.any(axis=2) for node in integer.nodes
                    if isinstance(node.layer.weights, BasisWeights)]
@@ -201,4 +201,5 @@ def test_retrained_networks_on_all_test_images(network: str, form: str) -> None:
         load_weights(model, path)
     data = load_data("fashion-mnist")
     integer = quantise_network(model, calibration_images(), "int8")
-    assert integer_accuracy(integer, data.test.images, data.test.labels) > 0.91
+    least = 0.88 if form == "bnn" else 0.91
+    assert integer_accuracy(integer, data.test.images, data.test.labels) > least
