@@ -27,7 +27,7 @@ from smartdeal.hw.config import AcceleratorConfig
 
 if TYPE_CHECKING:  # what training needs takes seconds to import
     from smartdeal.golden.options import FormOptions
-    from smartdeal.golden.training import TrainOptions
+    from smartdeal.golden.train_options import TrainOptions
 
 __all__ = ["compress"]
 

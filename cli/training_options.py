@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:  # what training needs takes seconds to import
-    from smartdeal.golden.training import EpochReport, TrainOptions
+    from smartdeal.golden.train_options import EpochReport, TrainOptions
 
 __all__ = ["DATA_HELP", "TrainingScreen", "form_options", "named_values", "training_options",
            "training_screen"]
@@ -112,7 +112,7 @@ def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 **arguments: Any) -> Any:
         def train_options(epochs: int, form: str, retraining: bool, mirror: bool) -> "TrainOptions":
             from smartdeal.golden.recipes import recipe
-            from smartdeal.golden.training import TrainOptions
+            from smartdeal.golden.train_options import TrainOptions
 
             usual = recipe(form)
             usual_rate = usual.retraining_rate if retraining else usual.rate

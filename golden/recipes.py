@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from smartdeal.golden.networks import build_network
 from smartdeal.golden.options import DEFAULT_FORM
-from smartdeal.golden.training import Optimiser
+from smartdeal.golden.train_options import Optimiser
 
 __all__ = ["Recipe", "forms_of", "recipe"]
 

@@ -22,8 +22,9 @@ from smartdeal.golden.network_files import SUFFIXES, write_network
 from smartdeal.golden.networks import NetworkError, ResNet, build_network
 from smartdeal.golden.options import FormOptions
 from smartdeal.golden.quantise import quantise_network
+from smartdeal.golden.train_options import EpochReport, TrainOptions
 from smartdeal.golden.train_state import load_state, save_state
-from smartdeal.golden.training import EpochReport, Trainer, TrainOptions, accuracy
+from smartdeal.golden.training import Trainer, accuracy
 
 __all__ = ["PACKAGE", "Job", "Result", "Watcher", "integer_network", "run_job", "state_file",
            "zero_vectors"]

@@ -12,7 +12,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from smartdeal.golden.network_files import read_arrays, write_arrays
 from smartdeal.golden.networks import NetworkError
-from smartdeal.golden.training import Trainer, TrainingError
+from smartdeal.golden.train_options import TrainingError
+from smartdeal.golden.training import Trainer
 
 __all__ = ["load_state", "save_state"]
 

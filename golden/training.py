@@ -7,9 +7,8 @@ are equal bit for bit on one machine with one version of torch.
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +18,9 @@ from smartdeal.golden.datasets import Samples
 from smartdeal.golden.form_layers import form_layers
 from smartdeal.golden.shift_layers import shift_penalty
 from smartdeal.golden.smartdeal_layers import BucketSwitch, SmartDealConv2d, SmartDealLinear
+from smartdeal.golden.train_options import EpochReport, TrainingError, TrainOptions
 
-__all__ = ["EpochReport", "Optimiser", "TrainOptions", "Trainer", "TrainingError", "accuracy",
-           "settle", "train"]
-
-Optimiser = Literal["sgd", "adam", "adamw", "radam"]
+__all__ = ["Trainer", "accuracy", "settle", "train"]
 
 _SHIFT_SHARE = 14  # an image is moved by at most this part of its height
 _EVALUATION_BATCH = 500
@@ -31,90 +28,6 @@ _EVALUATION_BATCH = 500
 _UNDECAYED = ("ce", "shift", "sign")
 #: Images that the running statistics are taken from, at the end.
 _SETTLING_BATCH, _SETTLING_BATCHES = 500, 20
-
-
-class TrainingError(RuntimeError):
-    """Training that cannot go on; the message says why, and what is left."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainOptions:
-    """How to train.
-
-    Parameters
-    ----------
-    epochs, batch, seed : int
-    optimiser : "sgd", "adam", "adamw" or "radam"
-        SGD has Nesterov momentum 0.9; Adam adds weight decay to the gradient (L2), AdamW does not.
-    rate : float
-        Largest learning rate. It rises over ``warm_up``, a share of all steps, and falls as a
-        cosine to nearly 0.
-    weight_decay : float
-    average_from : float
-        Share of the epochs after which weights are averaged (SWA); 1 means never.
-    switch_bar : int
-        Bucket switch of SmartDeal training: signs counted before an exponent moves. 0 trains
-        Ce by the optimiser.
-    mirror : bool
-        Whether images may be mirrored.
-    half : bool
-        Compute activations in bfloat16: faster where the processor has it.
-
-    Raises
-    ------
-    TrainingError
-        If a value is out of range.
-    """
-
-    epochs: int = 10
-    batch: int = 128
-    seed: int = 1
-    optimiser: Optimiser = "sgd"
-    rate: float = 0.2
-    warm_up: float = 0.2
-    weight_decay: float = 5e-4
-    average_from: float = 1.0
-    switch_bar: int = 0
-    mirror: bool = False
-    half: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch"):
-            if getattr(self, name) < 1:
-                raise TrainingError(f"{name} must be at least 1, not {getattr(self, name)!r}")
-        if self.optimiser not in get_args(Optimiser):
-            raise TrainingError(f"optimiser must be one of {', '.join(get_args(Optimiser))}, "
-                                f"not {self.optimiser!r}")
-        if not (self.rate > 0 and math.isfinite(self.rate)):
-            raise TrainingError(f"rate must be positive, not {self.rate!r}")
-        for name in ("warm_up", "average_from"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise TrainingError(f"{name} must be from 0 to 1, not {getattr(self, name)!r}")
-        if not self.weight_decay >= 0 or self.switch_bar < 0:
-            raise TrainingError("weight_decay and switch_bar must not be negative, not "
-                                f"{self.weight_decay!r} and {self.switch_bar!r}")
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """What an epoch brought.
-
-    Parameters
-    ----------
-    epoch, epochs : int
-        From 1.
-    loss : float
-        Mean of the batches.
-    accuracy : float or None
-        On the images held back, 0…1; None if none were.
-    seconds : float
-    """
-
-    epoch: int
-    epochs: int
-    loss: float
-    accuracy: float | None
-    seconds: float
 
 
 @torch.no_grad()
@@ -224,18 +137,31 @@ class Trainer:
         loss = nn.functional.cross_entropy(logits.float(), self.samples.labels[index])
         value = loss.item()
         if not math.isfinite(value):
-            left = (f"the checkpoint of epoch {self.epoch} stays" if self.epoch
-                    else "no checkpoint was written")
-            raise TrainingError(
-                f"the loss became {value} in epoch {self.epoch + 1} of {options.epochs}; {left}. "
-                f"Lower the rate ({options.rate})")
+            raise self._diverged(f"the loss became {value}")
         (loss + shift_penalty(model, options.weight_decay)).backward()
         self.optimiser.step()
         if self.switch is not None:
             self.switch.step()
         for layer in self._layers:
             layer.constrain()
+        self._check_finite(model.named_parameters())
         return value
+
+    def _diverged(self, what: str) -> TrainingError:
+        """Return the error of a training that cannot go on, with what is left on disk."""
+        left = (f"the checkpoint of epoch {self.epoch} stays" if self.epoch
+                else "no checkpoint was written")
+        return TrainingError(f"{what} in epoch {self.epoch + 1} of {self.options.epochs}; {left}. "
+                             f"Lower the rate ({self.options.rate})")
+
+    def _check_finite(self, tensors: Iterable[tuple[str, Tensor]]) -> None:
+        """Raise before a tensor that is not finite reaches a checkpoint.
+
+        A finite loss can have gradients that are not.
+        """
+        for name, value in tensors:
+            if not torch.isfinite(value).all():
+                raise self._diverged(f"{name} became infinite or not a number")
 
     def run_epoch(self, progress: Callable[[float, float], None] | None = None) -> EpochReport:
         """Train for one epoch.
@@ -248,7 +174,7 @@ class Trainer:
         Raises
         ------
         TrainingError
-            If the loss is not finite any more.
+            If the loss, or what a checkpoint would hold, is not finite any more.
         """
         start = time.perf_counter()
         self.model.train()
@@ -260,6 +186,7 @@ class Trainer:
             total += self._step(index)
             if progress is not None:
                 progress((number + 1) / self._batches, total / (number + 1))
+        self._check_finite(self.model.state_dict().items())  # running statistics too
         self.epoch += 1
         self._average()
         for layer in self._layers:

@@ -13,7 +13,8 @@ from smartdeal.golden.networks import ResNet, build_network
 from smartdeal.golden.options import FormOptions
 from smartdeal.golden.recipes import forms_of, recipe
 from smartdeal.golden.train_network import PACKAGE, Job, Watcher, integer_network, run_job
-from smartdeal.golden.training import EpochReport, TrainOptions, accuracy
+from smartdeal.golden.train_options import EpochReport, TrainOptions
+from smartdeal.golden.training import accuracy
 from smartdeal.hw.config import AcceleratorConfig, ConfigError
 from smartdeal.sim.costs import network_costs
 

@@ -22,7 +22,8 @@ from smartdeal.golden.options import FormOptions
 from smartdeal.golden.quantise import quantise_network
 from smartdeal.golden.recipes import forms_of, recipe
 from smartdeal.golden.shift_norm import ShiftBatchNorm1d, ShiftBatchNorm2d
-from smartdeal.golden.training import Trainer, TrainOptions, accuracy, settle
+from smartdeal.golden.train_options import TrainOptions
+from smartdeal.golden.training import Trainer, accuracy, settle
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.sim.dead_filters import measure_fading
 

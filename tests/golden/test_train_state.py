@@ -12,8 +12,9 @@ from smartdeal.golden.datasets import Samples
 from smartdeal.golden.network_files import write_network
 from smartdeal.golden.networks import build_network
 from smartdeal.golden.options import FormOptions
+from smartdeal.golden.train_options import TrainingError, TrainOptions
 from smartdeal.golden.train_state import load_state, save_state
-from smartdeal.golden.training import Trainer, TrainingError, TrainOptions
+from smartdeal.golden.training import Trainer
 
 ABOUT = {"network": "resnet8", "form": "smartdeal"}
 
