@@ -6,28 +6,18 @@ first shape, on a smaller map, run in RTL, and the exit code is 0 if every byte 
 
 import argparse
 import sys
-from dataclasses import replace
 
 import numpy as np
 
 from smartdeal.compiler import compile_layer
-from smartdeal.golden.layers import IntegerLayer
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.sim.cases import draw_layer, draw_operands
+from smartdeal.sim.binary_pairs import binary_pair
+from smartdeal.sim.cases import draw_operands
 from smartdeal.sim.latency import predict
 from smartdeal.sim.simulate import LayerWork, simulate_layers
 
 _SHAPES = ((64, 56), (128, 28), (256, 14), (512, 7))
 _RTL_SIZE = 14
-
-
-def _pair(channels: int, size: int, config: AcceleratorConfig) -> tuple[IntegerLayer, IntegerLayer]:
-    """Return a binary layer and the same with one-term weights of 8-bit activations."""
-    layer = draw_layer(np.random.default_rng(channels), config, form="binary", channels=channels,
-                       filters=channels, height=size, width=size, kernel=(3, 3), stride=1,
-                       padding=(1, 1, 1, 1), residual=False, binary_output=True)
-    return layer, replace(layer, binary_input=False, binary_output=False, input_zero_point=0,
-                          output_zero_point=0)
 
 
 def main() -> int:
@@ -44,7 +34,7 @@ def main() -> int:
     for channels, size in _SHAPES[:1] if arguments.rtl else _SHAPES:
         if arguments.rtl:
             size = _RTL_SIZE
-        binary, one_term = _pair(channels, size, config)
+        binary, one_term = binary_pair(channels, channels, size, config)
         cycles = [sum(predict(part.image, config).total for part in
                       compile_layer(layer, config).parts) for layer in (one_term, binary)]
         print(f"| {channels}, {size} × {size} | {cycles[0]:,} | {cycles[1]:,} "

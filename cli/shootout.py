@@ -14,6 +14,7 @@ from rich.table import Table
 from smartdeal.cli.cost_tables import micro
 from smartdeal.cli.output import console, fitting, write_text
 from smartdeal.cli.training_options import DATA_HELP
+from smartdeal.golden.files import check_target
 from smartdeal.hw.config import AcceleratorConfig
 
 if TYPE_CHECKING:  # what measuring needs takes seconds to import
@@ -61,15 +62,21 @@ def shootout(
     retrain: int, seed: int, half: bool, folder: Path | None, config_file: Path | None,
     picture: Path | None, json_file: Path | None,
 ) -> None:
-    """Compare the network NET (resnet8) in every form: accuracy, storage, cycles."""
+    """Compare the network NET (resnet8) in every form: accuracy, storage, cycles, energy."""
     import torch
 
     from smartdeal.golden.datasets import load_data
+    from smartdeal.sim.picture import check_picture
     from smartdeal.sim.shootout import CONTESTANTS, Plan
     from smartdeal.sim.shootout import shootout as run_shootout
     from smartdeal.sim.shootout_picture import draw_shootout
 
     torch.set_num_threads(1)
+    for target in (json_file, picture):  # before the work, not after it
+        if target is not None:
+            check_target(target)
+    if picture is not None:
+        check_picture(picture)
     wanted = [c for c in CONTESTANTS if not labels or c.form in labels]
     unknown = [label for label in labels if label not in {c.form for c in CONTESTANTS}]
     if unknown:

@@ -1,6 +1,6 @@
-"""The frontier as a picture: accuracy against storage and against cycles."""
+"""The frontier as a picture: accuracy against storage, cycles and energy."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,16 +10,31 @@ from smartdeal.sim.shootout import Entry
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 __all__ = ["draw_shootout", "frontier"]
 
 #: Accuracies are shown down to so many points below the best.
 _SHOWN_POINTS = 6
+#: Room above the best and below the lowest, as a share of what is between.
+_MARGIN = 0.08
 _MARKERS = "os^Dv*PX"
 
 
+def _per_million(picojoule: float | None) -> float | None:
+    return None if picojoule is None else picojoule / 1e6
+
+
+#: Panels: what is on the x axis; None leaves an entry out.
+_COSTS: tuple[tuple[str, Callable[[Entry], float | None]], ...] = (
+    ("weights in kB", lambda entry: entry.stored_bytes / 1000),
+    ("thousand cycles per image", lambda entry: entry.cycles and entry.cycles / 1000),
+    ("energy of an image in µJ", lambda entry: _per_million(entry.energy_pj)),
+)
+
+
 def draw_shootout(entries: Sequence[Entry], title: str, path: Path) -> None:
-    """Draw a point for each entry; those on the frontier are joined.
+    """Draw a point for each entry and kind of cost; those on the frontier are joined.
 
     Parameters
     ----------
@@ -33,32 +48,39 @@ def draw_shootout(entries: Sequence[Entry], title: str, path: Path) -> None:
     OSError
         If the file cannot be written.
     """
-    with picture_file(path, (11, 4.8)) as figure:
+    with picture_file(path, (14, 4.8)) as figure:
         _draw(figure, entries, title)
 
 
 def _draw(figure: "Figure", entries: Sequence[Entry], title: str) -> None:
-    axes = figure.subplots(1, 2, sharey=True)
-    lowest = max(entry.accuracy for entry in entries) * 100 - _SHOWN_POINTS
-    panels = (("weights in kB", lambda entry: entry.stored_bytes / 1000),
-              ("thousand cycles per image", lambda entry: entry.cycles / 1000))
-    for axis, (label, cost) in zip(axes, panels, strict=True):
-        shown = [entry for entry in entries if label.startswith("weights") or entry.cycles]
-        points = [(cost(entry), 100 * entry.accuracy) for entry in shown]
-        for (x, y), entry, marker in zip(points, shown, cycle(_MARKERS), strict=False):
-            axis.plot(x, max(y, lowest), marker, markersize=8, linestyle="", label=entry.label)
-            if y < lowest:  # far below: at the edge, with its number
-                axis.annotate(f"{y:.1f} %", (x, lowest), textcoords="offset points",
+    axes = figure.subplots(1, len(_COSTS), sharey=True)
+    rights = [100 * entry.accuracy for entry in entries]
+    lowest = max(min(rights), max(rights) - _SHOWN_POINTS)
+    handles: dict[str, Line2D] = {}
+    for axis, (label, cost) in zip(axes, _COSTS, strict=True):
+        points: list[tuple[float, float]] = []
+        for entry, right, marker in zip(entries, rights, cycle(_MARKERS), strict=False):
+            x = cost(entry)
+            handle, = axis.plot([] if x is None else [x], [] if x is None else [max(right, lowest)],
+                                marker, markersize=8, linestyle="", label=entry.label)
+            handles[entry.label] = handle
+            if x is None:
+                continue
+            points.append((x, right))
+            if right < lowest:  # far below: at the edge, with its number
+                axis.annotate(f"{right:.1f} %", (x, lowest), textcoords="offset points",
                               xytext=(8, -3), fontsize=8)
-        axis.plot(*zip(*frontier(points), strict=True), color="tab:gray", linewidth=0.8, zorder=0)
+        best = [point for point in frontier(points) if point[1] >= lowest]
+        axis.plot(*zip(*best, strict=True), color="tab:gray", linewidth=0.8, zorder=0)
         axis.set_xlabel(label)
         axis.set_xlim(left=0)
-        axis.set_ylim(lowest - 0.5, lowest + _SHOWN_POINTS + 1)
         axis.grid(alpha=0.3)
+    margin = max(0.2, (max(rights) - lowest) * _MARGIN)
+    axes[0].set_ylim(lowest - margin, max(rights) + margin)
     axes[0].set_ylabel("right test images in %, in integers")
     figure.suptitle(title)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4,
+                  frameon=False)
 
 
 def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

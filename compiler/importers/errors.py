@@ -42,10 +42,19 @@ class UnsupportedModel(NetworkError):
         super().__init__(f"{model} cannot be imported{lines}")
 
 
+#: Operators that take signs, by ONNX's name and torch's, in small letters. Theirs of 0 is 0, a third
+#: value that a binary activation does not have.
+_SIGNS = ("sign", "sgn")
+
+
 def unknown_operators(nodes: Mapping[str, Sequence[str]]) -> list[str]:
     """Return a problem for each type of operator that is not supported, given its nodes' names."""
     problems: list[str] = []
     for operator, names in nodes.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        problems.append(f"operator {operator} (node {names[0]!r}{more}) is not supported")
+        problem = f"operator {operator} (node {names[0]!r}{more}) is not supported"
+        if operator.lower() in _SIGNS:
+            problem += (": binary activations cannot be imported; train a built-in network in the "
+                        "form bnn")
+        problems.append(problem)
     return problems
