@@ -42,8 +42,7 @@ class UnsupportedModel(NetworkError):
         super().__init__(f"{model} cannot be imported{lines}")
 
 
-#: Operators that take signs, by ONNX's name and torch's, in small letters. Theirs of 0 is 0, a third
-#: value that a binary activation does not have.
+#: Operators that take signs, in small letters. Theirs of 0 is 0, which no binary activation has.
 _SIGNS = ("sign", "sgn")
 
 
@@ -54,7 +53,7 @@ def unknown_operators(nodes: Mapping[str, Sequence[str]]) -> list[str]:
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         problem = f"operator {operator} (node {names[0]!r}{more}) is not supported"
         if operator.lower() in _SIGNS:
-            problem += (": binary activations cannot be imported; train a built-in network in the "
-                        "form bnn")
+            problem += (": binary activations have no zero; they are those of drop-in layers of "
+                        "the form bnn, in a module or a built-in network")
         problems.append(problem)
     return problems

@@ -16,6 +16,7 @@ from torch import nn
 
 from smartdeal.compiler.importers.archive import Node, Program, Reference, read_archive
 from smartdeal.compiler.importers.builder import GraphBuilder
+from smartdeal.compiler.importers.drop_ins import plain_module, with_forms
 from smartdeal.compiler.importers.errors import Refusal, UnsupportedModel, unknown_operators
 from smartdeal.compiler.importers.exported_operators import (
     CONSTANTS,
@@ -25,6 +26,7 @@ from smartdeal.compiler.importers.exported_operators import (
     Call,
 )
 from smartdeal.compiler.importers.values import Array, Site, Value
+from smartdeal.golden.form_layers import form_layers
 from smartdeal.golden.graph import FloatGraph, Shape
 from smartdeal.golden.layers import IntegerNetwork
 from smartdeal.golden.networks import NetworkError
@@ -43,7 +45,8 @@ def import_module(module: nn.Module, input_shape: Shape, name: str | None = None
     Parameters
     ----------
     module : nn.Module
-        In evaluation mode; maps images (B, C, H, W) to (B, classes).
+        In evaluation mode; maps images (B, C, H, W) to (B, classes). Drop-in layers
+        (:mod:`smartdeal.golden.convert`) keep their forms.
     input_shape : (channels, height, width)
     name : str, optional
         For messages (default: the class's name).
@@ -58,16 +61,17 @@ def import_module(module: nn.Module, input_shape: Shape, name: str | None = None
     UnsupportedModel
         If the accelerator cannot run it; the message lists every reason.
     NetworkError
-        If torch cannot export it.
+        If torch cannot export it, or a drop-in layer's form does not go with what it is called
+        with.
     """
     name = name or type(module).__name__
     if module.training:
         raise NetworkError(f"{name} must be in evaluation mode; call eval() first")
-    buffer = io.BytesIO()
+    plain, buffer = plain_module(module), io.BytesIO()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's own, about its own code
-            exported = torch.export.export(module, (torch.zeros(1, *input_shape),))
+            exported = torch.export.export(plain, (torch.zeros(1, *input_shape),))
             torch.export.save(exported, buffer)
     except Exception as error:  # torch documents no closed list
         reason = str(error).strip().splitlines()
@@ -75,7 +79,7 @@ def import_module(module: nn.Module, input_shape: Shape, name: str | None = None
                            f"{tuple(input_shape)}: "
                            f"{reason[0] if reason else type(error).__name__}") from error
     buffer.seek(0)
-    return _Reader(read_archive(buffer, name), name).read()
+    return with_forms(_Reader(read_archive(buffer, name), name).read(), form_layers(module))
 
 
 def import_exported(path: Path) -> FloatGraph:

@@ -191,6 +191,21 @@ def test_all_problems_are_told_at_once() -> None:
     assert lines[-1].startswith("  supported are adaptive_avg_pool2d, add, ")
 
 
+class Signs(nn.Module):
+    """The activation function of binary networks, as torch has it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sign()
+
+
+def test_signs_are_told_where_to_come_from() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 6, 3), Signs(), nn.Conv2d(6, 6, 3)).eval()
+    with pytest.raises(UnsupportedModel, match=(
+            r"^Sequential cannot be imported: operator sign \(node '1.sign'\) is not supported: "
+            r"binary activations have no zero; they are those of drop-in layers of the form bnn")):
+        import_module(net, SHAPE)
+
+
 def test_training_mode_is_refused() -> None:
     with pytest.raises(NetworkError, match=r"^Net must be in evaluation mode; call eval\(\) first"):
         import_module(Net(*TAILS["mean"]).train(), SHAPE)

@@ -296,6 +296,15 @@ def test_all_problems_are_told_at_once(name: str, tmp_path: Path) -> None:
     assert str(error.value).startswith("net cannot be imported")
 
 
+def test_signs_are_told_where_to_come_from(tmp_path: Path) -> None:
+    proto = model([node("Sign", "x", "s"), node("Conv", "s w1", "y")], C1, (1, 3, 9, 9))
+    with pytest.raises(UnsupportedModel, match=(
+            r"^net cannot be imported: operator Sign \(node 's_node'\) is not supported: binary "
+            r"activations have no zero; they are those of drop-in layers of the form bnn, in a "
+            r"module or a built-in network; supported are ")):
+        imported(proto, tmp_path)
+
+
 def test_message_of_one_problem_is_one_line(tmp_path: Path) -> None:
     proto = model([node("Softplus", "x", "s"), node("Conv", "s w1", "y")], C1, (1, 3, 9, 9))
     with pytest.raises(UnsupportedModel, match=(
