@@ -42,7 +42,7 @@ Examples:
   smartdeal compress resnet8 --form smartdeal --storage -o net.safetensors
   smartdeal compress resnet8 --form smartdeal --zero-fraction 0.5 --retrain 8 \\
       --data fashion-mnist -o net.safetensors
-  smartdeal compress resnet8 --form bnn --retrain 14 --data fashion-mnist --bf16 -o net.npz
+  smartdeal compress resnet8 --form bnn --retrain 12 --data fashion-mnist --bf16 -o net.npz
   smartdeal compress resnet8 --form cws --percentile 90 --values 16 --storage -o net.npz
 """
 

@@ -78,8 +78,8 @@ def format_table(costs: "NetworkCosts") -> Table:
 
 def total_line(costs: "NetworkCosts") -> str:
     """Return what the network takes, in a sentence."""
-    line = (f"{costs.stored_bits / _BYTE:,.0f} bytes of weights, {costs.ratio:.1f} times less than "
-            f"float32")
+    line = (f"{-(-costs.stored_bits // _BYTE):,} bytes of weights, "
+            f"{costs.ratio:.1f} times less than float32")
     if costs.energy_pj is not None:
         line += f"; energy of an image by the table {costs.technology}, loading included"
     return f"{line}; {costs.refusal}" if costs.refusal else line

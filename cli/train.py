@@ -25,8 +25,8 @@ _EPILOG = """\b
 NET is one of resnet8, resnet20, resnet20_fashion, resnet18, resnet34 and resnet50; its images must
 have one channel where the data have. FORM is float, smartdeal (train as is, decompose after each
 epoch), smartdeal-train (Ce and B are the parameters), deepshift-q, deepshift-ps, shift2, int8,
-binary, or bnn (binary activations too). After each epoch the network is written, and
-beside it FILE.state.safetensors for --resume.
+binary, bnn (binary activations too), or a way of sharing values: cws, pws, uq, ecsq. After each
+epoch the network is written, and beside it FILE.state.safetensors for --resume.
 \b
 Examples:
   smartdeal train resnet8 --data fashion-mnist --form float -o net.safetensors
@@ -36,6 +36,8 @@ Examples:
   smartdeal compile resnet8 --weights net.safetensors -o net.sdp
 """
 
+#: Fewer zero vectors than that are chance.
+_SHOWN_SHARE = 0.001
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -84,7 +86,7 @@ def describe(result: Any, output: Path) -> str:
     if result.accuracy is not None:
         parts.append(f"test images {result.accuracy:.2%} right in floating point, "
                      f"{result.integer_accuracy:.2%} in integers")
-    if result.zero_vectors:
+    if result.zero_vectors >= _SHOWN_SHARE:
         parts.append(f"({result.zero_vectors:.1%} of SmartDeal's vectors are zero)")
     if result.averaged:
         parts.append("(weights averaged)")

@@ -4,6 +4,7 @@ import errno
 import gzip
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,9 @@ def test_what_was_trained_is_compiled(run: Any, data: str, tmp_path: Path) -> No
     costs = json.loads(table.read_text())
     assert costs["stored_bits"] == sum(costs["bits"].values()) == sum(
         layer["stored_bits"] for layer in costs["layers"])
+    stored = f"{-(-costs['stored_bits'] // 8):,}"
+    assert re.search(rf"^ total .* {stored} ", outcome.out, re.MULTILINE)
+    assert f"\n{stored} bytes of weights, " in outcome.out
     assert costs["form"] == "shift2"
 
 
@@ -258,6 +262,8 @@ def test_shared_values_are_compressed(run: Any, tmp_path: Path) -> None:
      "checkpoint"),
     ("compress resnet8 --form cws --values 1 -o {tmp}/n.npz",
      "shared_values must be from 2 to 254, not 1"),
+    ("shootout --data {data} --picture {tmp}/p.gif",
+     "picture must be a file .svg, .png, .pdf, not '{tmp}/p.gif'"),
     ("shootout --data {data} --form nil",
      "Invalid value for --form: must be one of float, shift2, smartdeal, deepshift-q, "
      "deepshift-ps, binary, bnn, not 'nil'"),

@@ -6,8 +6,11 @@ import pytest
 
 from smartdeal.compiler import compile_network
 from smartdeal.compiler.image import block_bytes, read_image
+from smartdeal.golden.convert import convert
+from smartdeal.golden.networks import ResNet
 from smartdeal.golden.options import FormOptions
 from smartdeal.golden.quantise import quantise_network
+from smartdeal.golden.recipes import forms_of
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import SectionKind
 from smartdeal.sim.costs import network_costs
@@ -24,10 +27,22 @@ def test_bytes_of_the_tables_are_those_of_the_image(entropy: bool, weight_steps:
     """In one image, and in several with layers cut by channels."""
     config = AcceleratorConfig(entropy=entropy, weight_steps=weight_steps)
     model, _ = load_model("resnet8", None, 0)
+    check_bytes(model, FORMS, config)
+
+
+def test_bytes_of_a_network_that_takes_signs() -> None:
+    """Layers that only take signs are in the image, but have no line: nobody trained them."""
+    model, _ = load_model("resnet8", None, 0)
+    signs = convert(model, forms_of("resnet8", "bnn", {}))
+    assert isinstance(signs, ResNet)
+    check_bytes(signs, "int8", AcceleratorConfig(binary=True))
+
+
+def check_bytes(model: ResNet, forms: str | dict[str, str], config: AcceleratorConfig) -> None:
     images, options = default_images(model, 0), FormOptions(group=4)
-    network = quantise_network(model, images, FORMS, options, config.sum_bits)
+    network = quantise_network(model, images, forms, options, config.sum_bits)
     program = compile_network(network, config)
-    costs = network_costs(model, images, FORMS, config, options)
+    costs = network_costs(model, images, forms, config, options)
 
     block = block_bytes(config)
     tables = rest = saved = 0
@@ -47,8 +62,8 @@ def test_bytes_of_the_tables_are_those_of_the_image(entropy: bool, weight_steps:
     assert sum(layer.program_bytes or 0 for layer in costs.layers) + pools == tables
     assert costs.program_bytes == tables + rest == sum(map(len, program.segments))
     assert sum(info.saved_bytes for info in program.layers) == saved
-    assert (saved > 0.3 * tables) == entropy
-    assert len(program.segments) == 1 or weight_steps == 500
+    assert (saved > 0.3 * tables) == config.entropy
+    assert (len(program.segments) > 1) == (config.weight_steps == 500)
 
 
 def test_energy_adds_up_and_loading_is_in_it() -> None:
