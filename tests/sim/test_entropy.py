@@ -6,6 +6,7 @@ import torch
 
 from smartdeal.compiler import compile_layer, compile_network
 from smartdeal.compiler.image import read_image
+from smartdeal.golden.binary_layers import BinaryConv2d
 from smartdeal.golden.decompose import decompose
 from smartdeal.golden.forms import Weights
 from smartdeal.golden.layers import IntegerLayer, Requantisation
@@ -13,6 +14,7 @@ from smartdeal.golden.options import FormOptions
 from smartdeal.golden.quantise import quantise_network
 from smartdeal.golden.shared_layers import SHARED_LAYERS
 from smartdeal.golden.shift_layers import DeepShiftConv2d, DeepShiftPSConv2d
+from smartdeal.golden.smartdeal_layers import SmartDealConv2d
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import SectionKind
 from smartdeal.sim.simulate import LayerWork, simulate_layers
@@ -22,8 +24,8 @@ from smartdeal.sim.workload import default_images, load_model
 CONFIG = AcceleratorConfig(rows=9, cols=8, activation_words=4096, weight_steps=4096, acc_bits=28,
                            channel_entries=64, basis_entries=256, program_words=512,
                            entropy=True)
-FORMS = ("int8", "shift2", "shift3", "deepshift", "smartdeal", "deepshift-q", "deepshift-ps",
-         *sorted(SHARED_LAYERS))
+FORMS = ("int8", "shift2", "shift3", "deepshift", "smartdeal", "smartdeal-train", "deepshift-q",
+         "deepshift-ps", "binary", *sorted(SHARED_LAYERS))
 
 
 def weights_of(form: str, shape: tuple[int, int, int, int]) -> Weights:
@@ -31,6 +33,7 @@ def weights_of(form: str, shape: tuple[int, int, int, int]) -> Weights:
     real = np.random.default_rng(11).laplace(0, 0.1, shape)
     options = FormOptions(exponents=CONFIG.exponents, group=3, percentile=60.0, shared_values=8)
     layers = {"deepshift-q": DeepShiftConv2d, "deepshift-ps": DeepShiftPSConv2d,
+              "smartdeal-train": SmartDealConv2d, "binary": BinaryConv2d,
               **{name: pair[0] for name, pair in SHARED_LAYERS.items()}}
     if form not in layers:
         return decompose(form, real, options)
