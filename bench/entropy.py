@@ -1,9 +1,9 @@
 """What entropy coding saves on the trained networks of the package, and sHAM's formula beside it.
 
-Run: ``python bench/entropy.py [--rows R --cols N]``. Each network is compiled twice, with plain and
-with coded steps; bytes are those of the program images, load cycles those of the loader when the
-host never pauses. Below: the integer weights of all layers as matrices in HAM and sHAM, real bytes
-against the published bounds.
+Run: ``python bench/entropy.py [--rows R --cols N] [--network NET]``. Each network is compiled
+twice, with plain and with coded steps; bytes are those of the program images, load cycles those of
+the loader when the host never pauses. Below: the integer weights of all layers as matrices in HAM
+and sHAM, real bytes against the published bounds.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import torch
 from smartdeal.compiler import compile_network
 from smartdeal.golden.checkpoints import load_weights
 from smartdeal.golden.fashion import CHECKPOINTS, RETRAINED, calibration_images
+from smartdeal.golden.form_layers import binarises
 from smartdeal.golden.networks import ResNet, build_network
 from smartdeal.golden.options import FormOptions
 from smartdeal.golden.quantise import quantise_network
@@ -27,11 +28,11 @@ _IMAGE = ("network", "weights", "float32", "plain image", "coded image", "saved"
 _FORMULA = ("network", "weights", "HAM bytes", "bound", "sHAM bytes", "bound", "CSC bytes")
 
 
-def _networks() -> Iterator[tuple[str, ResNet]]:
+def _networks(only: str | None) -> Iterator[tuple[str, ResNet]]:
     for name, float_file in CHECKPOINTS.items():
+        if only not in (None, name):
+            continue
         for form, file in {"int8": float_file, **RETRAINED.get(name, {})}.items():
-            if form == "bnn":  # the decoder knows no binary codes
-                continue
             model = build_network(name)
             with as_file(files("smartdeal.golden") / file) as path:
                 load_weights(model, path)
@@ -47,13 +48,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, default=12)
     parser.add_argument("--cols", type=int, default=16)
+    parser.add_argument("--network", choices=tuple(CHECKPOINTS), help="only this one")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    plain = AcceleratorConfig(rows=arguments.rows, cols=arguments.cols)
-    coded = plain.replace(entropy=True)
     rows: list[list[str]] = []
     _print(_IMAGE)
-    for label, model in _networks():
+    for label, model in _networks(arguments.network):
+        plain = AcceleratorConfig(rows=arguments.rows, cols=arguments.cols,
+                                  binary=any(map(binarises, model.modules())))
+        coded = plain.replace(entropy=True)
         images = calibration_images()
         options = FormOptions(exponents=plain.exponents, group=max(1, plain.filters_per_group))
         network = quantise_network(model, images, "int8", options, plain.sum_bits)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from smartdeal.golden.datasets import DataSet, load_data
+from smartdeal.golden.datasets import DataError, DataSet, load_data
 from smartdeal.golden.files import write_whole
 from smartdeal.golden.options import FormOptions
 from smartdeal.golden.recipes import forms_of, recipe
@@ -83,7 +83,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    data = load_data(given.data)
+    try:
+        data = load_data(given.data)
+    except DataError as error:
+        parser.error(str(error))
     given.folder.mkdir(parents=True, exist_ok=True)
     rows = [_row(form, [_reached(given, data, form, seed) for seed in given.seeds], given.epochs)
             for form in given.form]

@@ -18,6 +18,8 @@ from smartdeal.hw.isa import CODE_LIMIT, MAX_PLACES, step_format
 __all__ = ["CodedStepsError", "decode_steps", "encode_steps", "split_steps"]
 
 _WORD_BYTES, _WORD_BITS = 4, 32
+#: A byte tells how many codewords have a length.
+_MOST_CODEWORDS = 255
 
 
 class CodedStepsError(ValueError):
@@ -77,13 +79,14 @@ def encode_steps(units: bytes, config: AcceleratorConfig) -> bytes | None:
     Returns
     -------
     bytes or None
-        Whole beats; None where there are no steps, or more different places than a table holds.
+        Whole beats; None where there are no steps, more different places than a table holds, or
+        all 256 codes of eight binary weights.
     """
     codes, places = split_steps(units, config)
     values, index = np.unique(_differences(places, config), return_inverse=True)
-    if not len(codes) or len(values) > MAX_PLACES:
+    if not len(codes) or len(values) > MAX_PLACES or len(np.unique(codes)) > _MOST_CODEWORDS:
         return None
-    code = _limited(codes.ravel(), 1 << config.coefficient.bits)
+    code = _limited(codes.ravel(), 1 << config.code_bits)
     place_code = _limited(index, len(values))
     table = _counts(code) + _counts(place_code) + _words(bytes(code.order))
     table += values[place_code.order].astype("<u4").tobytes()
@@ -152,13 +155,13 @@ def decode_steps(payload: bytes, count: int, config: AcceleratorConfig) -> bytes
         raise CodedStepsError("the payload ends within its table")
     counts, place_counts = words[:2].tobytes(), words[2:4].tobytes()
     used, places_used = sum(counts), sum(place_counts)
-    if not 0 < used <= 1 << config.coefficient.bits or not 0 < places_used <= MAX_PLACES:
+    if not 0 < used <= 1 << config.code_bits or not 0 < places_used <= MAX_PLACES:
         raise CodedStepsError(f"{used} and {places_used} codewords do not fit the tables")
     start = 4 + -(-used // _WORD_BYTES)
     stop = start + places_used
     if len(words) < stop:
         raise CodedStepsError("the payload ends within its table")
-    mask = (1 << config.coefficient.bits) - 1
+    mask = (1 << config.code_bits) - 1
     symbols = [code & mask for code in words[4:start].tobytes()[:used]]
     book = _Book(counts, symbols)
     place_book = _Book(place_counts, words[start:stop].tolist())

@@ -140,9 +140,6 @@ class AcceleratorConfig:
         if self.binary and self.rows < PACKED:
             raise ConfigError(f"rows must be at least {PACKED} with the feature binary, not "
                               f"{self.rows!r}: that many channels share a byte")
-        if self.binary and self.entropy:
-            raise ConfigError("entropy must be off with the feature binary: the decoder knows no "
-                              "codes of binary weights")
         if self.binary and self.exponents < 2:
             raise ConfigError("exponents must be at least 2 with the feature binary, not "
                               f"{self.exponents!r}: a bit counts 2")

@@ -189,7 +189,7 @@ class StepDecoder(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        code_bits = config.coefficient.bits
+        code_bits = config.code_bits
         sizes = (1 << code_bits, MAX_PLACES)
         place_bits = step_format(config).bits - config.rows * code_bits
 
@@ -212,6 +212,7 @@ class StepDecoder(wiring.Component):
         reads  = [table.read_port(domain="comb") for table in tables]
 
         index  = Signal(8)            # count, or symbol of a table
+        # A byte of a code that is one never counts 256 codewords, however wide a coefficient is.
         totals = [Signal(8, name=f"total_{n}") for n in range(2)]
         byte   = words.word.word_select(index[:2], 8)
         m.d.comb += [writes[_COEFFICIENTS].data.eq(byte), writes[_PLACES].data.eq(words.word)]
@@ -334,7 +335,7 @@ class StepDecoder(wiring.Component):
     def _symbols(self, m, decoded, books, reads, place_bits):
         """Look codewords up, put steps together, and return whether any are under way."""
         fire, is_place, fits, ahead = decoded
-        code_bits = self.config.coefficient.bits
+        code_bits = self.config.code_bits
         found, found_place = Signal(), Signal()
         which, bits = Signal(CODE_LIMIT), Signal(CODE_LIMIT)
         m.d.sync += [found.eq(fire), found_place.eq(is_place), which.eq(fits), bits.eq(ahead)]

@@ -8,18 +8,25 @@ from smartdeal.hw.isa import MAX_PLACES, step_format
 
 __all__ = ["bad_payloads", "draw_steps"]
 
+#: Different codes of eight binary weights; 256 have no code.
+_MOST_BINARY = 255
+
 
 def draw_steps(
     rng: np.random.Generator, config: AcceleratorConfig, steps: int, places: int,
 ) -> bytes:
     """Return plain units with skewed coefficients, and so many different distances or a few more.
 
-    The addresses lie in the activation buffer.
+    With the feature ``binary`` coefficients are any eight weights. The addresses lie in the
+    activation buffer.
     """
-    share = rng.dirichlet(np.full(2 * config.exponents + 1, 0.3))
+    share = rng.dirichlet(np.full(_MOST_BINARY if config.binary else 2 * config.exponents + 1, 0.3))
     symbol = rng.choice(len(share), (steps, config.rows), p=share)
-    sign = np.where(symbol == 0, 0, 1 - 2 * (symbol % 2))
-    codes = config.coefficient.encode(sign, np.maximum(symbol - 1, 0) // 2)
+    if config.binary:  # any eight weights
+        codes = rng.permutation(1 << config.code_bits)[symbol]
+    else:
+        sign = np.where(symbol == 0, 0, 1 - 2 * (symbol % 2))
+        codes = config.coefficient.encode(sign, np.maximum(symbol - 1, 0) // 2)
     flat = np.cumsum(rng.choice(rng.integers(0, config.activation_bytes, places), steps))
     flat %= config.activation_bytes
     return step_format(config).pack(
@@ -39,6 +46,7 @@ def bad_payloads(units: bytes, config: AcceleratorConfig) -> dict[str, bytes]:
         "no places": good[:8] + bytes(8) + good[16:],
         "too many of one bit": b"\3" + good[1:],
         "too many of two bits": good[:8] + b"\1\3" + good[10:],
+        "too many of eight bits": bytes(6) + b"\1\xff" + good[8:],
         "too many places": good[:8] + bytes(7) + bytes([MAX_PLACES + 1]) + good[16:],
         "ends within the table": good[:max(16, beat)],
         "ends within the stream": good[:-(-table // beat) * beat + beat],

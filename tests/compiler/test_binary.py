@@ -155,8 +155,6 @@ def test_refusals() -> None:
         evaluate(layer, np.zeros((8, 2, 2), np.int8))
     with pytest.raises(ConfigError, match="rows must be at least 8"):
         AcceleratorConfig(rows=7, binary=True)
-    with pytest.raises(ConfigError, match="entropy must be off"):
-        AcceleratorConfig(binary=True, entropy=True)
     with pytest.raises(ConfigError, match="exponents must be at least 2"):
         AcceleratorConfig(exponents=1, binary=True)
 

@@ -69,10 +69,11 @@ def config_of(host_bits=64, **values):
 
 
 @pytest.mark.parametrize("idle", [0.0, 0.6])
-@pytest.mark.parametrize(("host_bits", "rows", "exponents"),
-                         [(32, 2, 1), (64, 5, 8), (128, 7, 16), (256, 3, 4)])
-def test_steps_and_cycles(simulate, host_bits, rows, exponents, idle):
-    config = config_of(host_bits, rows=rows, exponents=exponents)
+@pytest.mark.parametrize(("host_bits", "rows", "exponents", "binary"), [
+    (32, 2, 1, False), (64, 5, 8, False), (128, 7, 16, False), (256, 3, 4, False),
+    (64, 8, 8, True), (32, 9, 2, True)])
+def test_steps_and_cycles(simulate, host_bits, rows, exponents, binary, idle):
+    config = config_of(host_bits, rows=rows, exponents=exponents, binary=binary)
     rng = np.random.default_rng(host_bits)
     sections = []
     expected = []
@@ -96,6 +97,33 @@ def test_steps_and_cycles(simulate, host_bits, rows, exponents, idle):
         assert ctx.get(dut.program_valid)
         if idle == 0.0:
             assert driver.cycles == load_cycles(image, config)
+
+    simulate(dut, bench)
+
+
+@pytest.mark.parametrize("different", [255, 256])
+def test_all_codes_of_eight_weights(simulate, different):
+    """255 codewords fill the table; for 256, all of eight bits, a byte cannot tell the number."""
+    config = config_of(rows=8, binary=True, weight_steps=64)
+    codes = np.arange(256).reshape(32, 8) % different
+    zero = np.zeros(32, np.int64)
+    units = step_format(config).pack(64, coefficients=codes, lane=zero, word=zero, next_last=zero)
+    payload = encode_steps(units, config)
+    if different == 256:
+        assert payload is None
+        return
+    assert payload is not None
+    assert len(payload) > 256
+    image = write_image(config, [Section(SectionKind.STEPS, 0, units, coded=payload)],
+                        program=True)
+    dut = Loader(config)
+
+    async def bench(ctx):
+        driver = Driver(dut)
+        await driver.send(ctx, image)
+        assert driver.errors == []
+        assert driver.written == list(enumerate(numbers(units, config)))
+        assert driver.cycles == load_cycles(image, config)
 
     simulate(dut, bench)
 

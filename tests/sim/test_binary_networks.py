@@ -32,18 +32,23 @@ def network_of(forms: str | dict[str, str], zero_fractions: dict[str, float]) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("forms", "zero_fractions"), [
-    (forms_of("resnet8", "bnn", {}), {}),
-    ({"*": "bnn", "conv1": "int8", "fc": "int8"}, {}),
-    (MIXED, {"layer2.0.conv1": 0.5, "layer2.0.conv2": 0.5}),
+@pytest.mark.parametrize(("forms", "zero_fractions", "entropy"), [
+    (forms_of("resnet8", "bnn", {}), {}, False),
+    (forms_of("resnet8", "bnn", {}), {}, True),
+    ({"*": "bnn", "conv1": "int8", "fc": "int8"}, {}, False),
+    (MIXED, {"layer2.0.conv1": 0.5, "layer2.0.conv2": 0.5}, False),
 ])
 def test_every_tensor_and_cycle(
-    forms: str | dict[str, str], zero_fractions: dict[str, float],
+    forms: str | dict[str, str], zero_fractions: dict[str, float], entropy: bool,
 ) -> None:
+    """Steps of binary layers, entropy coded or plain, beside those of all others."""
     model = network_of(forms, zero_fractions)
-    network = quantise_network(model, calibration_images(), "int8", sum_bits=CONFIG.sum_bits)
-    program = compile_network(network, CONFIG, keep_all=True)
+    config = CONFIG.replace(entropy=entropy)
+    network = quantise_network(model, calibration_images(), "int8", sum_bits=config.sum_bits)
+    program = compile_network(network, config, keep_all=True)
     assert len(program.outputs) == len(network.nodes)
+    coded = {layer.name for layer in program.layers if layer.saved_bytes}
+    assert ({"conv1", "layer1.0.conv1", "layer2.0.conv2", "fc"} <= coded) == entropy
     image = network.input_scale.quantise(sample_images()[0][0].numpy())
     report, = simulate_network(program, [image], network=network)
     assert report.failure == ""
