@@ -12,7 +12,7 @@ from torch import Tensor
 
 from smartdeal.compiler.importers.files import SUFFIXES, import_model
 from smartdeal.golden.checkpoints import load_trained, load_weights, seeded_weights
-from smartdeal.golden.fashion import CHECKPOINTS, CLASSES
+from smartdeal.golden.fashion import CHECKPOINTS, CLASSES, FASHION
 from smartdeal.golden.graph import FloatGraph, FloatNode, Network, float_graph
 from smartdeal.golden.networks import NetworkError, ResNet, build_network
 from smartdeal.golden.pictures import PREPROCESSING, Preprocessing
@@ -103,6 +103,9 @@ def open_model(given: str, weights: Path | None = None, seed: int = 0) -> Model:
         origin = {"network": given, "seed": seed,
                   "weights": str(weights.resolve()) if weights is not None else None}
         classes, preprocessing = CLASSES if given in CHECKPOINTS else (), PREPROCESSING[given]
+        if (kind := network.data) is not None:  # other images than the network's usual ones
+            classes = kind.classes or (classes if kind.name == FASHION else ())
+            preprocessing = Preprocessing((kind.mean,), (kind.deviation,))
     elif weights is not None:
         raise NetworkError(f"{path} has weights of its own; --weights is for built-in networks")
     else:

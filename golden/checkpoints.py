@@ -8,7 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from smartdeal.golden.fashion import CHECKPOINTS
-from smartdeal.golden.network_files import SUFFIXES, read_arrays, take_calibration, take_forms
+from smartdeal.golden.network_files import (
+    SUFFIXES,
+    image_kind,
+    read_arrays,
+    take_calibration,
+    take_forms,
+)
 from smartdeal.golden.networks import NetworkError, ResNet
 
 __all__ = ["load_trained", "load_weights", "noise_images", "seeded_weights"]
@@ -44,7 +50,8 @@ def _read_forms(model: ResNet, path: Path) -> dict[str, Tensor]:
     """Give the network the drop-in layers of a file; return its other parameters."""
     arrays, header = read_arrays(path)
     try:
-        model.calibration = take_calibration(arrays, header.get("about", {}))
+        about = header.get("about", {})
+        model.calibration, model.data = take_calibration(arrays, about), image_kind(about)
         take_forms(model, arrays, header)
         return {name.removeprefix(_PARALLEL): torch.from_numpy(value)
                 for name, value in arrays.items()}

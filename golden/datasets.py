@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from smartdeal.golden.fashion import CLASSES, read_split
+from smartdeal.golden.fashion import CLASSES, FASHION, read_split
 
 __all__ = ["DATA_SETS", "DataError", "DataSet", "Samples", "load_data", "split_off"]
 
@@ -99,7 +99,7 @@ def _fashion() -> DataSet:
         raise DataError(
             f"Fashion-MNIST is not in {_FASHION_FOLDER}; install Debian's package: apt-get install "
             "dataset-fashion-mnist, or give the folder of its four IDX files as --data FOLDER")
-    return _idx_folder(_FASHION_FOLDER, "fashion-mnist", CLASSES, mirror=True)
+    return _idx_folder(_FASHION_FOLDER, FASHION, CLASSES, mirror=True)
 
 
 def _shuffled(
@@ -138,7 +138,7 @@ def _mnist5k() -> DataSet:
 
 #: Data sets by name: 28×28 clothes, 8×8 digits, 28×28 digits.
 DATA_SETS: dict[str, Callable[[], DataSet]] = {
-    "fashion-mnist": _fashion, "digits": _digits, "mnist5k": _mnist5k,
+    FASHION: _fashion, "digits": _digits, "mnist5k": _mnist5k,
 }
 
 
@@ -159,7 +159,7 @@ def load_data(source: str) -> DataSet:
         raise DataError(f"data must be one of {', '.join(DATA_SETS)}, or a folder of IDX files, "
                         f"but there is no folder {source!r}")
     fashion = "fashion" in folder.resolve().name
-    return _idx_folder(folder, "fashion-mnist" if fashion else folder.name,
+    return _idx_folder(folder, FASHION if fashion else folder.name,
                        CLASSES if fashion else _DIGITS, mirror=fashion)
 
 

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 __all__ = [
-    "CHECKPOINTS", "CLASSES", "IMAGES", "RETRAINED", "calibration_images", "normalise", "read_idx",
-    "read_split", "sample_images",
+    "CHECKPOINTS", "CLASSES", "FASHION", "IMAGES", "RETRAINED", "calibration_images",
+    "normalise", "read_idx", "read_split", "sample_images",
 ]
 
+#: Name of the data set.
+FASHION = "fashion-mnist"
 #: Files of the package: weights by the network's name, and images.
 CHECKPOINTS = {"resnet8": "resnet8_fashion.npz", "resnet20_fashion": "resnet20_fashion.npz"}
 IMAGES = "fashion_images.npz"

@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from smartdeal.golden.files import write_whole
 from smartdeal.golden.form_layers import FixedConv2d, FixedLinear, form_layers
 from smartdeal.golden.forms import BasisWeights, TermWeights, Weights
-from smartdeal.golden.networks import NetworkError
+from smartdeal.golden.networks import ImageKind, NetworkError
 
-__all__ = ["SUFFIXES", "pack_weights", "read_arrays", "take_calibration", "take_forms",
-           "unpack_weights", "write_arrays", "write_network"]
+__all__ = ["SUFFIXES", "image_kind", "pack_weights", "read_arrays", "take_calibration",
+           "take_forms", "unpack_weights", "write_arrays", "write_network"]
 
 SUFFIXES = (".safetensors", ".npz")
 _VERSION = 1
@@ -156,7 +156,7 @@ def write_network(
     ----------
     about : mapping
         What JSON can hold: where the network comes from. ``mean`` and ``deviation`` say how
-        pixels 0…1 are normalised.
+        pixels 0…1 are normalised, ``classes`` what the outputs mean.
     calibration : uint8 tensor, (B, C, H, W), optional
         Pixels to choose activation scales with, wherever the network goes.
     """
@@ -208,6 +208,15 @@ def _pad_value(name: str, value: Any, weights: Weights) -> int:
         raise NetworkError(f"{name} has a binary input, so its weights and its padding must be +1 "
                            "or -1")
     return int(value)
+
+
+def image_kind(about: Mapping[str, Any]) -> ImageKind | None:
+    """Return what a file says that its network was trained on; None if it does not."""
+    if "mean" not in about:
+        return None
+    return ImageKind(name=str(about.get("data", "")), mean=float(about["mean"]),
+                     deviation=float(about["deviation"]),
+                     classes=tuple(map(str, about.get("classes", ()))))
 
 
 def take_calibration(arrays: Arrays, about: Mapping[str, Any]) -> Tensor | None:

@@ -6,6 +6,7 @@ with 1×1 projection shortcuts; ResNet-8 has one block per stage, as in MLPerf T
 images, and ``resnet20_fashion`` is ResNet-20 for such images.
 """
 
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -14,12 +15,32 @@ from torch import Tensor, nn
 from smartdeal.golden.form_layers import binarises
 from smartdeal.golden.specs import NETWORKS, NetworkSpec
 
-__all__ = ["NETWORKS", "BasicBlock", "Bottleneck", "NetworkError", "NetworkSpec", "ResNet",
-           "build_network"]
+__all__ = ["NETWORKS", "BasicBlock", "Bottleneck", "ImageKind", "NetworkError", "NetworkSpec",
+           "ResNet", "build_network"]
 
 
 class NetworkError(ValueError):
     """A network, layer or checkpoint that cannot be used; the message is one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageKind:
+    """The images that a network was trained on.
+
+    Parameters
+    ----------
+    name : str
+        Of the data set.
+    mean, deviation : float
+        The input is (pixel / 255 - mean) / deviation.
+    classes : tuple of str
+        What the outputs mean; empty if that is not known.
+    """
+
+    name: str
+    mean: float
+    deviation: float
+    classes: tuple[str, ...] = ()
 
 
 def _projection(channels: int, out_channels: int, stride: int) -> nn.Sequential | None:
@@ -130,6 +151,8 @@ class ResNet(nn.Module):
     ----------
     calibration : float32 tensor, (B, C, H, W), or None
         Images to choose activation scales with, where a checkpoint brings them.
+    data : ImageKind or None
+        What it was trained on, where a checkpoint says so.
     """
 
     def __init__(self, name: str, spec: NetworkSpec) -> None:
@@ -137,6 +160,7 @@ class ResNet(nn.Module):
         self.name = name
         self.spec = spec
         self.calibration: Tensor | None = None
+        self.data: ImageKind | None = None
         channels = spec.widths[0]
         if spec.large_stem:
             self.conv1 = nn.Conv2d(spec.input_shape[0], channels, 7, 2, 3, bias=False)

@@ -13,13 +13,13 @@ from smartdeal.golden.accuracy import integer_accuracy
 from smartdeal.golden.checkpoints import load_trained, load_weights
 from smartdeal.golden.convert import convert
 from smartdeal.golden.datasets import DataSet, split_off
-from smartdeal.golden.fashion import CHECKPOINTS
+from smartdeal.golden.fashion import CHECKPOINTS, FASHION
 from smartdeal.golden.files import check_target
 from smartdeal.golden.forms import BasisWeights, Weights
 from smartdeal.golden.graph import float_graph
 from smartdeal.golden.layers import IntegerNetwork
 from smartdeal.golden.network_files import SUFFIXES, write_network
-from smartdeal.golden.networks import NetworkError, ResNet, build_network
+from smartdeal.golden.networks import ImageKind, NetworkError, ResNet, build_network
 from smartdeal.golden.options import FormOptions
 from smartdeal.golden.quantise import quantise_network
 from smartdeal.golden.train_options import EpochReport, TrainOptions
@@ -126,7 +126,7 @@ def _initial(job: Job, data: DataSet | None) -> ResNet:
     return model
 
 
-def _about(job: Job, data: DataSet | None) -> dict[str, Any]:
+def _about(job: Job, data: DataSet | ImageKind | None) -> dict[str, Any]:
     form = job.form if isinstance(job.form, str) else dict(job.form)
     about: dict[str, Any] = {
         "network": job.network, "form": form, "start": job.start,
@@ -135,21 +135,22 @@ def _about(job: Job, data: DataSet | None) -> dict[str, Any]:
         "zero_fractions": dict(job.zero_fractions), "held": job.held,
     }
     if data is not None:
-        about |= {"data": data.name, "mean": data.mean, "deviation": data.deviation}
+        about |= {"data": data.name, "mean": data.mean, "deviation": data.deviation,
+                  "classes": list(data.classes)}
     return about
 
 
-def _pixels(data: DataSet) -> Tensor:
-    """Return the first training images as pixels 0…255."""
-    images = data.train.images[:_CALIBRATION_IMAGES]
-    return ((images * data.deviation + data.mean) * 255).round().to(torch.uint8)
+def _own_calibration(job: Job, data: DataSet | None, model: ResNet) -> Tensor | None:
+    """Return pixels 0…255 to write beside the weights, unless the package has the same.
 
-
-def _own_calibration(job: Job, data: DataSet | None) -> Tensor | None:
-    """Return pixels to write beside the weights, unless the package has the same."""
-    if data is None or (data.name == "fashion-mnist" and job.network in CHECKPOINTS):
+    They are the first training images; without data those that the checkpoint brought.
+    """
+    kind = model.data if data is None else data
+    images = model.calibration if data is None else data.train.images[:_CALIBRATION_IMAGES]
+    if kind is None or images is None or (
+            kind.name == FASHION and job.network in CHECKPOINTS):
         return None
-    return _pixels(data)
+    return ((images * kind.deviation + kind.mean) * 255).round().to(torch.uint8)
 
 
 def _check(job: Job, data: DataSet | None) -> None:
@@ -183,7 +184,8 @@ def run_job(job: Job, data: DataSet | None, watcher: Watcher) -> Result:
                     zero_fractions=job.zero_fractions)
     assert isinstance(model, ResNet)
     averaged = False
-    about, calibration = _about(job, data), _own_calibration(job, data)
+    about = _about(job, model.data if data is None else data)
+    calibration = _own_calibration(job, data, model)
     if job.options is not None and data is not None:
         model.calibration = None
         averaged = _train(job, data, model, watcher, about, calibration)

@@ -8,7 +8,7 @@ from pathlib import Path
 from smartdeal.golden.accuracy import integer_accuracy
 from smartdeal.golden.checkpoints import load_weights
 from smartdeal.golden.datasets import DataSet
-from smartdeal.golden.fashion import CHECKPOINTS, RETRAINED
+from smartdeal.golden.fashion import CHECKPOINTS, FASHION, RETRAINED
 from smartdeal.golden.networks import ResNet, build_network
 from smartdeal.golden.options import FormOptions
 from smartdeal.golden.recipes import forms_of, recipe
@@ -154,7 +154,7 @@ def _options(plan: Plan, data: DataSet, form: str, epochs: int, retraining: bool
 
 def _packaged(plan: Plan, data: DataSet, contestant: Contestant) -> str | None:
     """Return the package's file of weights in this form; None if there is none."""
-    if data.name != "fashion-mnist" or plan.options != FormOptions():
+    if data.name != FASHION or plan.options != FormOptions():
         return None
     kind = "sparse" if contestant.sparse else contestant.form
     return RETRAINED.get(plan.network, {}).get(kind)
@@ -162,7 +162,7 @@ def _packaged(plan: Plan, data: DataSet, contestant: Contestant) -> str | None:
 
 def _float_start(plan: Plan, data: DataSet, tell: Tell) -> tuple[str, str]:
     """Return the weights that all forms start from, and what they are; train them if need be."""
-    if data.name == "fashion-mnist" and plan.network in CHECKPOINTS:
+    if data.name == FASHION and plan.network in CHECKPOINTS:
         return PACKAGE, "package"
     path = plan.folder / f"{plan.network}-float.safetensors"
     if not path.exists():

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from smartdeal.compiler import NetworkProgram
+from smartdeal.golden.network_files import read_arrays
 from smartdeal.golden.train_network import state_file
 from smartdeal.golden.training import Trainer
 
@@ -174,6 +176,29 @@ def test_what_was_trained_is_compiled(run: Any, data: str, tmp_path: Path) -> No
     assert re.search(rf"^ total .* {stored} ", outcome.out, re.MULTILINE)
     assert f"\n{stored} bytes of weights, " in outcome.out
     assert costs["form"] == "shift2"
+
+
+def test_a_program_knows_the_images_that_its_network_was_trained_on(
+    run: Any, data: str, tmp_path: Path,
+) -> None:
+    """Size, normalisation and classes go from training through compress to what is run."""
+    net, again, program = (tmp_path / name for name in ("net.npz", "again.npz", "net.sdp"))
+    assert train(run, data, net, epochs=1).code == 0
+    assert run("compress", "resnet8", "--weights", str(net), "--form", "shift2", "-o",
+               str(again)).code == 0
+    about = [read_arrays(path)[1]["about"] for path in (net, again)]
+    for name in ("data", "mean", "deviation", "classes"):
+        assert about[0][name] == about[1][name]
+    assert about[0]["classes"] == [str(digit) for digit in range(10)]
+    assert about[0]["mean"] != pytest.approx(0.286, abs=0.01)  # not what the network usually gets
+    first, second = (read_arrays(path)[0]["calibration"] for path in (net, again))
+    np.testing.assert_array_equal(first, second)
+    assert run("compile", "resnet8", "--weights", str(again), "-o", str(program)).code == 0
+    compiled = NetworkProgram.load(program)
+    assert compiled.inputs[0].shape == (1, 8, 8)
+    assert compiled.about["mean"] == [about[0]["mean"]]
+    assert compiled.about["deviation"] == [about[0]["deviation"]]
+    assert compiled.about["classes"] == about[0]["classes"]
 
 
 def test_binary_activations_from_training_to_the_array(
