@@ -137,6 +137,30 @@ def test_a_full_disk_leaves_the_old_file(
     assert [path.name for path in tmp_path.iterdir()] == ["net.safetensors"]
 
 
+def test_an_interrupt_while_saving_leaves_the_old_file(
+    run: Any, data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The network is being written when the user stops: the state is new, and goes on."""
+    file = tmp_path / "net.safetensors"
+    assert train(run, data, file, epochs=1).code == 0
+    old, replace = file.read_bytes(), os.replace
+
+    def interrupted(source: str, target: Path) -> None:
+        if target == file:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    outcome = train(run, data, file, epochs=2)
+    assert (outcome.code, outcome.err.strip()) == (130, "error: interrupted")
+    assert file.read_bytes() == old
+    monkeypatch.undo()
+    outcome = train(run, data, file, "--resume", epochs=2)
+    assert outcome.code == 0
+    assert "epoch 1 of 2" not in outcome.out
+    assert file.read_bytes() != old
+
+
 def test_what_was_trained_is_compiled(run: Any, data: str, tmp_path: Path) -> None:
     """Mixed forms, from training through compress to a program; another form is refused."""
     net, again = tmp_path / "net.safetensors", tmp_path / "again.npz"
