@@ -26,6 +26,7 @@ class Recipe:
 
 _USUAL = Recipe("sgd", 0.2, 0.1, 5e-4)
 _RECIPES = {
+    "shift2": Recipe("sgd", 0.2, 0.05, 5e-4),
     "deepshift-ps": Recipe("radam", 0.1, 0.03, 1e-4),
     "binary": Recipe("adam", 0.01, 0.01, 0.0),
     "bnn": Recipe("adam", 0.01, 0.01, 0.0),
