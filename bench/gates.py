@@ -3,7 +3,8 @@
     python bench/gates.py
 
 Equal compute budgets of `smartdeal compare` rest on these numbers (docs/baselines.md). All three
-have a 24-bit accumulator; the PE also has the result register of its double buffering.
+have a 24-bit accumulator; the PE also has the result register of its double buffering and registers
+for what it is given.
 """
 
 import re
@@ -36,7 +37,7 @@ endmodule
 """
 _SCRIPT = ("read_verilog -sv {file}; synth -flatten -noabc -top {top}; "
            "dfflegalize -cell $_DFF_P_ 01; abc -g cmos4; opt_clean; "
-           "stat -tech cmos")
+           "delete t:$scopeinfo; stat -tech cmos")
 
 
 def transistors(text: str, top: str) -> int:

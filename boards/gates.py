@@ -51,21 +51,24 @@ _SCRIPT = ("read_verilog design.v", "hierarchy -check -top {top}", "proc", "opt_
 
 @dataclass(frozen=True)
 class MemoryClass:
-    """A counter of bits read or written of memories of one size.
+    """A counter of bits read or written of a memory.
 
     Parameters
     ----------
     access : "read" or "write"
+    memory : str
+        Its name in the module.
     bits, words : int
         Of the memory.
     """
 
     access: str
+    memory: str
     bits: int
     words: int
 
     def __str__(self) -> str:
-        return f"{self.access}_{self.bits}x{self.words}"
+        return f"{self.access}_{self.memory}_{self.bits}x{self.words}"
 
 
 def counter_class(name: str) -> str | MemoryClass:
@@ -78,10 +81,10 @@ def counter_class(name: str) -> str | MemoryClass:
     """
     if name in CELL_CLASSES or name == CLOCKED:
         return name
-    found = re.fullmatch(r"(read|write)_(\d+)x(\d+)", name)
+    found = re.fullmatch(r"(read|write)_(\w+)_(\d+)x(\d+)", name)
     if found is None:
         raise ValueError(f"No counter is called {name!r}")
-    return MemoryClass(found[1], int(found[2]), int(found[3]))
+    return MemoryClass(found[1], found[2], int(found[3]), int(found[4]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,10 +99,13 @@ class CountingNetlist:
     cells : dict of dict of int
         By instance (dots between the levels; the top is "") and class, how many cells there are;
         for memories how many bits.
+    counters : dict of set of str
+        By instance, the classes that have a counter.
     """
 
     verilog: str
     cells: Mapping[str, Mapping[str, int]]
+    counters: Mapping[str, frozenset[str]]
 
 
 def counting_netlist(component: wiring.Component, name: str, window: str) -> CountingNetlist:
@@ -132,16 +138,21 @@ def counting_netlist(component: wiring.Component, name: str, window: str) -> Cou
         shutil.rmtree(folder, ignore_errors=True)
     counting = {module: _Module(found) for module, found in modules.items()}
     gate = counting[name].window(window)
-    return CountingNetlist(verilog=_with_counters(verilog, counting, name, gate),
-                           cells=dict(_census(counting, name, "")))
+    instances = dict(_instances(counting, name, ""))
+    classes = {module: frozenset(one[0] for one in found.counters())
+               for module, found in counting.items()}
+    return CountingNetlist(
+        verilog=_with_counters(verilog, counting, name, gate),
+        cells={path: counting[module].census() for path, module in instances.items()},
+        counters={path: classes[module] for path, module in instances.items()})
 
 
-def _census(
+def _instances(
     modules: Mapping[str, "_Module"], module: str, path: str,
-) -> Iterator[tuple[str, dict[str, int]]]:
-    yield path, modules[module].census()
+) -> Iterator[tuple[str, str]]:
+    yield path, module
     for instance, kind in modules[module].children(modules):
-        yield from _census(modules, kind, f"{path}.{instance}" if path else instance)
+        yield from _instances(modules, kind, f"{path}.{instance}" if path else instance)
 
 
 class _Module:
@@ -223,19 +234,20 @@ class _Module:
         terms: dict[str, list[str]] = defaultdict(list)
         for number, cell in enumerate(self.memories):
             bits, words = _size(cell)
+            memory = re.sub(r"\W", "_", cell["parameters"]["MEMID"].removeprefix("\\"))
             wires, places = cell["connections"], _parameter(cell, "ABITS")
             for port in range(_parameter(cell, "RD_PORTS")):
                 last = f"{_PREFIX}_last_{number}_{port}"
                 address = self._bits(wires["RD_ADDR"][port * places:(port + 1) * places])
                 enable = self._bit(wires["RD_EN"][port])
-                name = str(MemoryClass("read", bits, words))
+                name = str(MemoryClass("read", memory, bits, words))
                 # The output does not change where the address does not: no macro would be read.
                 declarations[name] += (
                     f"  reg [{places}:0] {last} = 0;\n"
                     f"  always @(posedge {{clock}}) if ({enable}) {last} <= {{1'b1, {address}}};\n")
                 terms[name].append(f"(({enable}) && {last} != {{1'b1, {address}}} ? "
                                    f"{_COUNTER_BITS}'d{bits} : {_COUNTER_BITS}'d0)")
-            name = str(MemoryClass("write", bits, words))
+            name = str(MemoryClass("write", memory, bits, words))
             terms[name] += [_ones(self._bits(wires["WR_EN"][at:at + bits]))
                             for at in range(0, len(wires["WR_EN"]), bits)]
         for name, found in terms.items():

@@ -32,7 +32,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("-o", "--output", type=_FILE, metavar="FILE.html", help="Write bar charts.")
 @click.option("--json", "json_file", type=_FILE, metavar="FILE", help="Write all as JSON.")
 @click.option("--tech", default="28nm", show_default=True, metavar="TABLE",
-              help="Technology table: 28nm, 45nm, zc706, or a TOML file.")
+              help="Technology table: 28nm, 45nm, fpga (zc706), or a TOML file.")
 @click.option("--zero-fraction", type=float, default=None,
               help="Zero weights of every network instead of the paper's.")
 @click.option("--dram-bandwidth", type=click.IntRange(min=1), default=32, show_default=True,

@@ -49,7 +49,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--json", "json_file", type=_FILE, metavar="FILE", help="Write all as JSON.")
 @click.option("--csv", "csv_file", type=_FILE, metavar="FILE", help="Write the layers as CSV.")
 @click.option("--tech", default="28nm", show_default=True, metavar="TABLE",
-              help="Technology table: 28nm, 45nm, zc706, or a TOML file.")
+              help="Technology table: 28nm, 45nm, fpga (zc706), or a TOML file.")
 @click.option("--form", default="smartdeal", show_default=True,
               help="Weight form: smartdeal, deepshift, shift2, int8 or mixed.")
 @click.option("--zero-fraction", type=float, default=0.0, show_default=True,
@@ -84,7 +84,7 @@ def report(
             check_target(target)
     technology = Technology.load(tech)
     if layer is not None:
-        _check_switching(net, config)
+        layer = _check_switching(net, layer, config, technology, weights, seed)
     cost, form, took = _cost(context, config, timing, net, form, zero_fraction, weights, seed,
                              by_layer=by_layer)
     data = report_data(cost, technology, form)
@@ -93,30 +93,42 @@ def report(
               f"{data['mode']}", soft_wrap=True)
     out.print(fitting(out, [_table(data)]))
     out.print(_verdict(data, took), soft_wrap=True)
-    if output is not None:
-        write_text(output, render(data))
-    if layer is not None:
+    def write() -> None:
+        if output is not None:
+            write_text(output, render(data))
+        if json_file is not None:
+            write_text(json_file, json.dumps(data, indent=2) + "\n")
+
+    write()
+    if csv_file is not None:
+        write_text(csv_file, report_csv(data))
+    if layer is not None:  # takes minutes, in which a tool may fail
         found = _switching(config, technology, net, layer, form, zero_fraction, weights, seed)
         out.print(fitting(out, [switching_table(found)]))
         out.print(switching_verdict(found), soft_wrap=True)
         data["switching"] = found.as_dict()
-    if json_file is not None:
-        write_text(json_file, json.dumps(data, indent=2) + "\n")
-    if csv_file is not None:
-        write_text(csv_file, report_csv(data))
+        write()
 
 
-def _check_switching(net: str, config: AcceleratorConfig) -> None:
+def _check_switching(
+    net: str, layer: str, config: AcceleratorConfig, technology: "Technology",
+    weights: Path | None, seed: int,
+) -> str:
+    """Return the layer's full name; refuse what could only be refused after long work."""
     from smartdeal.boards.tools import yosys_command
+    from smartdeal.golden.graph import find_layer
+    from smartdeal.sim.energy.switching import check_switching
     from smartdeal.sim.runner import check_tools
+    from smartdeal.sim.workload import load_model
 
     if net.endswith(".sdp"):
         raise click.UsageError("--switching runs a layer of a network, not a program file; give "
                                "the network's name")
-    if config.memory:
-        raise click.UsageError("--switching runs a layer that its host loads; leave --memory out")
+    check_switching(config, technology)
+    name = find_layer(load_model(net, weights, seed)[0], layer)
     yosys_command("gates.ys")
     check_tools("verilator")
+    return name
 
 
 def _switching(

@@ -177,7 +177,7 @@ class ReadOutPipeline(wiring.Component):
         m.submodules.basis_table = table = Memory(
             shape=self.basis_layout, depth=config.basis_entries, init=[])
         write, entry = table.write_port(), table.read_port()
-        address = delayed("basis_entry", self.lanes_at - 3, "read", "basis_entry")
+        address = delayed("basis_entry", self.lanes_at - 3, "first", "basis_entry")
         place = delayed("basis", self.lanes_at, "emit", "first_chunk", "last_chunk", "first_tile",
                         "state_index")
         ahead = delayed("basis_row", self.lanes_at - 1, "basis_row")
@@ -190,7 +190,7 @@ class ReadOutPipeline(wiring.Component):
             write.addr.eq(self.basis_write.addr),
             write.data.eq(self.basis_write.data),
             entry.addr.eq(address.basis_entry),
-            entry.en.eq(1),
+            entry.en.eq(self.basis_mode & address.first),  # what is read stays
             stage.enable.eq(self.basis_mode),
             stage.operands.eq(self.lanes),
             stage.row.eq(ahead.basis_row),
@@ -202,7 +202,7 @@ class ReadOutPipeline(wiring.Component):
             stage.taps.eq(fetched.taps),
             stage.align.eq(Mux(self.basis_mode, fetched.align, 0)),
         ]
-        with m.If(self.basis_mode & address.read & (address.basis_entry >= config.basis_entries)):
+        with m.If(self.basis_mode & address.first & (address.basis_entry >= config.basis_entries)):
             m.d.comb += self.table_error.eq(1)
         return stage.sums
 
@@ -236,7 +236,7 @@ class ReadOutPipeline(wiring.Component):
             write.addr.eq(self.channel_write.addr),
             write.data.eq(self.channel_write.data),
             channel.addr.eq(address.channel),
-            channel.en.eq(1),
+            channel.en.eq(address.emit & address.last_sum),
         ]
         with m.If(address.emit & address.last_sum & (address.channel >= config.channel_entries)):
             m.d.comb += self.table_error.eq(1)

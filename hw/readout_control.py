@@ -46,6 +46,7 @@ def command_layout(config: AcceleratorConfig) -> data.StructLayout:
     states = max(1, config.filters_per_group) * config.max_slices
     return data.StructLayout({
         "read":        1,
+        "first":       1,                     # of a channel: all others use the same basis entry
         "row":         range(config.rows),
         "chunk":       bits_for(config.chunks - 1),
         "fetched":     1,                     # the residual operand was fetched in this cycle
@@ -207,6 +208,7 @@ class ReadOutControl(wiring.Component):
         m.d.sync += fetched.eq(self.fetch)
         m.d.comb += [
             command.read.eq(running),
+            command.first.eq(running & (chunk == 0) & (basis_row == 0)),
             command.row.eq(first_row + basis_row),
             command.chunk.eq(chunk),
             command.fetched.eq(fetched),

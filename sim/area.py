@@ -3,7 +3,8 @@
 The PE array is counted cell by cell, as the generator builds it from carry cells and wide
 multiplexers. What is around it is fitted to a sweep of syntheses (``bench/area.py``): a constant,
 so much for each read-out lane, and so much for the byte rotators, which grow with
-cols · log2(cols).
+cols · log2(cols). Those syntheses have neither system memory nor entropy-coded steps nor binary
+layers: what these add is in :mod:`smartdeal.sim.area_features`.
 """
 
 import json
@@ -18,6 +19,8 @@ import numpy as np
 from smartdeal.golden.formats import ACT_BITS
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import SectionKind, section_format
+from smartdeal.hw.reader import Reader
+from smartdeal.sim.area_features import added
 
 __all__ = ["AreaEstimate", "array_luts", "estimate", "sweep"]
 
@@ -32,6 +35,8 @@ _BYTE_WORDS = 2048
 _LUT_RAM_CELLS = 20
 #: Multiplier blocks of a lane: basis (three times two), requantisation three, residual one.
 _BASIS_DSP, _REQUANTISE_DSP, _RESIDUAL_DSP = 6, 3, 1
+#: Of the load engine, which multiplies runs and units.
+_LOAD_DSP = 1
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,8 @@ class AreaEstimate:
     array : int
         LUTs of the PE array with its read-out multiplexers.
     lut : int
-        LUTs of the whole accelerator; those of features that are off are counted too.
+        LUTs of the whole accelerator; of the features in the sweep (basis, pooling, residual,
+        reduction, mover) those that are off are counted too.
     bram, dsp : int
     ff : int
         Flip-flops, 0 where they are not modelled.
@@ -65,7 +71,9 @@ def estimate(config: AcceleratorConfig) -> AreaEstimate:
     """Return what an accelerator takes."""
     array = array_luts(config)
     around = float(_features(config) @ _fitted())
-    return AreaEstimate(array, round(array + around), _block_rams(config), _multipliers(config))
+    features = added(config, "lut") - added(config, "array_lut")
+    return AreaEstimate(array, round(array + around + features), _block_rams(config),
+                        _multipliers(config))
 
 
 def array_luts(config: AcceleratorConfig) -> int:
@@ -74,7 +82,8 @@ def array_luts(config: AcceleratorConfig) -> int:
     maximum = _MAXIMUM_LUTS if config.max_pool else 0
     return (config.rows * config.cols * element + config.cols * maximum
             + config.cols * config.acc_bits * _multiplexer_luts(config.rows)
-            + config.drain_lanes * config.acc_bits * _multiplexer_luts(config.chunks))
+            + config.drain_lanes * config.acc_bits * _multiplexer_luts(config.chunks)
+            + round(added(config, "array_lut")))
 
 
 def _shift_add_luts(config: AcceleratorConfig) -> int:
@@ -116,6 +125,7 @@ def _block_rams(config: AcceleratorConfig) -> int:
     tables = [(section_format(kind, config).bits, depth) for kind, depth in (
         (SectionKind.STEPS, config.weight_steps), (SectionKind.CHANNELS, config.channel_entries),
         (SectionKind.PROGRAM, config.program_words))]
+    tables.append((ACT_BITS * config.cols, Reader.queue_words(config)))
     if config.basis:
         tables.append((section_format(SectionKind.BASIS, config).bits, config.basis_entries))
         tables.append((2 * (config.acc_bits + 12), config.filters_per_group * config.max_slices))
@@ -131,5 +141,6 @@ def _table_rams(bits: int, depth: int) -> int:
 
 
 def _multipliers(config: AcceleratorConfig) -> int:
-    return config.drain_lanes * (_REQUANTISE_DSP + _BASIS_DSP * bool(config.basis)
-                                 + _RESIDUAL_DSP * config.residual)
+    lane = (_REQUANTISE_DSP + _BASIS_DSP * bool(config.basis)
+            + _RESIDUAL_DSP * config.residual)
+    return config.drain_lanes * lane + _LOAD_DSP * config.memory

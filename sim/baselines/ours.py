@@ -23,10 +23,10 @@ from smartdeal.sim.energy.model import CompiledLayer, NetworkCost, cost_of_layer
 
 __all__ = ["PES_PER_MULTIPLIER", "budget_config", "cost"]
 
-#: PEs that take the transistors of an 8-bit multiply-accumulate (bench/gates.py: 2,574 to 5,630).
-PES_PER_MULTIPLIER = 5630 / 2574
+#: PEs that take the transistors of an 8-bit multiply-accumulate (bench/gates.py: 2,864 to 5,630).
+PES_PER_MULTIPLIER = 5630 / 2864
 #: The weight buffer's steps at the usual budget, and the array that suits maps of 7 … 56 pixels.
-_STEPS, _ROWS, _COLS = 4096, 63, 35
+_STEPS, _ROWS, _COLS = 4096, 57, 35
 #: Weights drawn at once.
 _MOST_WEIGHTS = 8_000_000
 _SLICE_ROWS = 192

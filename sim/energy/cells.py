@@ -4,7 +4,7 @@ import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
 from math import isfinite
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from smartdeal.boards.gates import CELL_CLASSES, CLOCKED, MemoryClass
 from smartdeal.sim.energy.arithmetic import wide_sram_pj
@@ -28,6 +28,9 @@ class CellTable:
         ``supply`` in V; a capacitance in fF for each class of :mod:`smartdeal.boards.gates`.
     """
 
+    #: The table of energies that is of the same process.
+    TECHNOLOGY: ClassVar = "28nm"
+
     title: str
     constants: dict[str, Constant]
 
@@ -47,7 +50,7 @@ class CellTable:
     @classmethod
     def load(cls) -> Self:
         """Read the table of the package."""
-        name = "28nm_cells.toml"
+        name = f"{cls.TECHNOLOGY}_cells.toml"
         return cls.parse((files("smartdeal.sim.energy") / name).read_text(), name)
 
     @classmethod

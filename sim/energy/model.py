@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from smartdeal.compiler import NetworkProgram
 from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.isa import Opcode
 from smartdeal.hw.timing import END_CYCLES
 from smartdeal.sim.energy.counted import CountedProgram, count_external
 from smartdeal.sim.energy.events import Events
@@ -178,6 +179,7 @@ def _count_on_chip(program: NetworkProgram) -> CountedProgram:
         for layer, (opcode, fields) in zip(names, decoded(words), strict=True):
             counted.add(layer, instruction_events(opcode, fields, steps, config),
                         instruction_cycles(opcode, fields, steps.announced, config),
+                        parts=int(opcode == Opcode.LAYER),
                         region=touched(layer, opcode, fields, config))
     return counted
 

@@ -28,9 +28,10 @@ _OPTIONAL = {
     "array.maximum": "max_pool", "issue.fetch": "residual", "readout.residual_mode": "residual",
     "issue.move_read": "move", "mover.write_mask": "move",
     "readout.sum_stage.reduce": "reduce",
-    "readout.basis_write__en": "basis", "readout.basis_stage.enable": "basis",
-    "readout.basis_stage.emit": "basis", "readout.basis_stage.first_chunk": "basis",
-    "readout.basis_stage.first_tile": "basis", "readout.basis_stage.save__en": "basis",
+    "readout.basis_write__en": "basis", "readout.entry__en": "basis",
+    "readout.basis_stage.enable": "basis", "readout.basis_stage.emit": "basis",
+    "readout.basis_stage.first_chunk": "basis", "readout.basis_stage.first_tile": "basis",
+    "readout.basis_stage.save__en": "basis",
     "control.load__valid": "memory", "control.load__ready": "memory", "fetch.write": "memory",
     "fetch.i__valid": "memory", "fetch.i__ready": "memory", "readout.spill": "memory",
 }
@@ -41,7 +42,8 @@ _SIGNALS = (
     "array.read", "readout.write_mask", "activations.write_mask", "readout.sum_stage.valid",
     "readout.sum_stage.first", "readout.sum_stage.last", "readout.sum_stage.save__en",
     "control.fetched", "control.busy", "control.program_write__en", "issue.step_write__en",
-    "readout.channel_write__en", "loader.write", "reader.o__valid", "reader.o__ready", *_OPTIONAL,
+    "readout.channel_write__en", "readout.channel__en", "loader.write", "reader.o__valid",
+    "reader.o__ready", *_OPTIONAL,
 )
 
 
@@ -112,6 +114,7 @@ class Observation:
             weight_loads=now["issue.step_write__en"],
             channel_loads=now["readout.channel_write__en"],
             basis_loads=now["readout.basis_write__en"],
+            basis_reads=now["readout.entry__en"], channel_reads=now["readout.channel__en"],
             activation_loads=int((now["loader.write"] | now["fetch.write"]) & self._loads > 0))
         self.bank_writes += now["activations.write_mask"].bit_count()
 
@@ -133,8 +136,7 @@ class Observation:
         lanes = self.config.drain_lanes
         self._add(result_reads=lanes)
         if now["readout.basis_stage.enable"]:
-            self._add(basis_reads=1, basis_multiplies=lanes * BASIS_SIZE,
-                      basis_adds=lanes * BASIS_SIZE)
+            self._add(basis_multiplies=lanes * BASIS_SIZE, basis_adds=lanes * BASIS_SIZE)
 
     def _stage(self, now: dict[str, int]) -> None:
         self._add(state_writes=now["readout.basis_stage.save__en"])
@@ -149,7 +151,7 @@ class Observation:
             self._add(partial_reads=1, sum_adds=lanes)
         self._add(partial_writes=now["readout.sum_stage.save__en"])
         if now["readout.sum_stage.last"]:
-            self._add(channel_reads=1, requantise_multiplies=lanes)
+            self._add(requantise_multiplies=lanes)
             if now["readout.residual_mode"]:
                 self._add(residual_multiplies=lanes)
             if now["readout.pack_mode"]:

@@ -14,7 +14,7 @@ from smartdeal.sim.energy.arithmetic import (
 from smartdeal.sim.energy.events import Events
 from smartdeal.sim.energy.technology import Technology
 
-__all__ = ["COMPONENTS", "CONTROL_BITS", "price"]
+__all__ = ["COMPONENTS", "CONTROL_BITS", "price", "step_register_bits"]
 
 #: Where energy goes, and what that is.
 COMPONENTS: dict[str, str] = {
@@ -23,7 +23,7 @@ COMPONENTS: dict[str, str] = {
     "activation buffer": "vectors read; bytes stored, moved and loaded",
     "PE shift": "the shifters of the array",
     "PE add": "the adders of the array; comparisons of a pool; counts of equal bits",
-    "PE registers": "accumulators and result registers",
+    "PE registers": "accumulators and result registers; what PEs and rows take of a step",
     "read-out": "from result registers to the basis stage; sums of slices and maps",
     "basis": "products with B and their sums; its table and its state",
     "requantise": "products, residual operands, rounding, clamping; its table",
@@ -34,8 +34,23 @@ COMPONENTS: dict[str, str] = {
 #: Register bits of control that are written in a cycle: counters of steps, tiles and positions,
 #: addresses, state machines. Our estimate.
 CONTROL_BITS = 64
-#: Stages that a step's coefficients and vector pass.
+#: Stages that a step's coefficients and vector pass on the way to the array.
 _COEFFICIENT_STAGES, _VECTOR_STAGES = 4, 2
+
+
+def step_register_bits(config: AcceleratorConfig) -> int:
+    """Return the register bits of the array that take a step, accumulators apart.
+
+    Each row has a register for what its PEs share, each PE one for that and for its operand. A test
+    counts the same in the netlist.
+    """
+    shared = config.coefficient.bits + 1  # with `last`
+    if config.binary:
+        shared += 1 + PACKED  # the mode, and eight weights
+    bits = config.rows * (shared + config.cols * (shared + ACT_BITS))
+    if config.max_pool:  # the first row's mode
+        bits += 1 + config.cols
+    return bits
 
 
 def price(
@@ -72,7 +87,8 @@ def price(
         "PE shift": adds * shift_pj(shifted, t),
         "PE add": adds * add_pj(acc, t) + e.maximums * add_pj(ACT_BITS, t)
         + e.xnor_counts * t["xnor"],
-        "PE registers": (e.accumulator_writes + e.result_writes) * register_pj(acc, t),
+        "PE registers": (e.accumulator_writes + e.result_writes) * register_pj(acc, t)
+        + e.steps * register_pj(step_register_bits(config), t),
         "read-out": e.result_reads * register_pj(acc * (config.chunks + 1), t)
         + (e.partial_reads + e.partial_writes) * partial
         + e.sum_adds * add_pj(config.sum_bits, t),

@@ -4,7 +4,7 @@ The accelerator is mapped to gates, runs the layer under the simulator, and coun
 stands beside the event model, component by component; the two have no count in common.
 """
 
-import fnmatch
+import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,7 @@ from typing import Any
 from smartdeal.boards.gates import (
     CELL_CLASSES,
     CLOCKED,
+    CountingNetlist,
     MemoryClass,
     counter_class,
     counting_netlist,
@@ -22,7 +23,6 @@ from smartdeal.boards.gates import (
 from smartdeal.compiler import Program
 from smartdeal.hw.accelerator import Accelerator
 from smartdeal.hw.config import AcceleratorConfig
-from smartdeal.hw.isa import channel_format
 from smartdeal.hw.verilog import ports
 from smartdeal.sim.device import TOP
 from smartdeal.sim.energy.cells import CellTable
@@ -35,32 +35,38 @@ from smartdeal.sim.latency import predict
 from smartdeal.sim.runner import Simulator, build_simulator
 from smartdeal.sim.simulate import LayerWork, Progress, simulate_layers
 
-__all__ = ["GROUPS", "Group", "ModuleSwitching", "Switching", "SwitchingError", "grouped",
-           "read_counters", "switching_of"]
+__all__ = ["GROUPS", "Group", "ModuleSwitching", "Switching", "SwitchingError",
+           "check_switching", "fits", "group_of", "grouped", "read_counters", "switching_of"]
 
 #: The program runs; that a layer is loaded is not counted on either side.
 _WINDOW = "control.busy"
 _SHOWN = "switching_shown_"
+_FLIP_FLOP = "flip_flop"
 
 
 class SwitchingError(ValueError):
     """A layer whose switching cannot be counted; the message says why."""
 
 
-#: What stands in a row: components of the event model, and patterns of the instances that are the
-#: same hardware. The first pattern that fits an instance takes it.
+#: What stands in a row: components of the event model, and the instances and memories that are the
+#: same hardware. ``*`` stands for anything between two dots, ``**`` for dots, too.
 GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "PE shift and add": (("PE shift", "PE add"), ("array.row_*.pe_*.shift_add",)),
-    "PE registers": (("PE registers",), ("array.row_*",)),
-    "read-out": (("read-out",), ("array", "array.*", "readout.sum_stage*")),
-    "basis": (("basis",), ("readout.basis_*",)),
-    "requantise": (("requantise",), ("readout.requantise_*", "readout.channel_delay")),
-    "activation buffer": (("activation buffer",), ("activations*",)),
-    "weight buffer": (("weight buffer",), ()),
-    "control": (("control", "transfers"), ("*",)),
+    "PE shift and add": (("PE shift", "PE add"), ("array.row_*.pe_*.shift_add**",)),
+    "PE registers": (("PE registers",), ("array.row_*", "array.row_*.pe_*")),
+    "read-out": (("read-out",), ("array", "array.chunk_delay", "array.column_**", "array.lane_**",
+                                 "readout.sum_stage**")),
+    "basis": (("basis",), ("readout.basis_**",)),
+    "requantise": (("requantise",), ("readout.requantise_*", "readout.channel_**")),
+    "activation buffer": (("activation buffer",), ("activations**",)),
+    "weight buffer": (("weight buffer",), ("issue.weight_buffer",)),
+    "control": (("control", "transfers"), (
+        "", "control**", "issue", "issue.coefficient_delay**", "loader**", "mover**", "reader**",
+        "readout", "readout.read_delay**", "readout.vector_delay**", "readout.residual_delay**",
+        "readout.sum_delay**", "readout.sum_index_delay**", "readout.pack_delay**",
+        "readout.store_delay**", "readout_control**", "registers**")),
 }
-#: Rows that memories in an instance belong to, whatever else is in it.
-_MEMORIES = {"issue": "weight buffer", "readout": "basis"}
+#: Rows whose gates stand in another one: those of a PE are its maximum and its count of equal bits.
+_GATES = {"PE registers": "PE shift and add"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +165,17 @@ class Switching:
                 "modules": [vars(module) for module in self.modules]}
 
 
+def check_switching(config: AcceleratorConfig, technology: Technology) -> None:
+    """Raise :exc:`SwitchingError` if :func:`switching_of` would refuse them."""
+    if config.memory:
+        raise SwitchingError("switching is counted of a layer that its host loads; leave --memory "
+                             "out")
+    if technology.name != CellTable.TECHNOLOGY:
+        raise SwitchingError(f"the table of cells is of {CellTable.TECHNOLOGY}, so memories and "
+                             f"events must be priced by that table, not by {technology.name}; "
+                             "leave --tech out")
+
+
 def switching_of(
     work: LayerWork, config: AcceleratorConfig, technology: Technology, *,
     progress: Progress | None = None,
@@ -170,13 +187,13 @@ def switching_of(
     Raises
     ------
     SwitchingError
-        If the netlist computes something else, or the accelerator uses system memory.
+        If the netlist computes something else, the accelerator uses system memory, or the
+        technology is not that of the table of cells.
     CompileError, ToolMissing, BuildStepError, ToolError, BuildError, SimulationError
         If the layer does not fit, or a tool is missing or fails.
     """
-    if config.memory:
-        raise SwitchingError("switching is counted of a layer that its host loads; leave --memory "
-                             "out")
+    check_switching(config, technology)
+    table = CellTable.load()
     tell = progress or (lambda stage, done: None)
     programs: list[Program] = []
     tell("gates", 0.0)
@@ -194,31 +211,24 @@ def switching_of(
             raise SwitchingError(f"the netlist does not compute {work.layer.name} as it should "
                                  f"({report.failure or f'{report.bytes_wrong} wrong bytes'}): "
                                  "there is nothing to count")
-        modules = read_counters(waves, netlist.cells)
+        modules = read_counters(waves, netlist)
     images = [part.image for part in programs[0].parts]
     events = sum((count_image(image, config).run for image in images), Events())
     cycles = sum(predict(image, config).total for image in images)
     priced = price(events, cycles, 0, config, technology)
     return Switching(
-        layer=work.layer.name, technology=technology.name, cells=CellTable.load().title,
+        layer=work.layer.name, technology=technology.name, cells=table.title,
         cycles=cycles, modules=tuple(modules),
-        groups=tuple(grouped(modules, config, technology, CellTable.load(), priced)))
+        groups=tuple(grouped(modules, technology, table, priced)))
 
 
-def read_counters(
-    waves: Path, cells: Mapping[str, Mapping[str, int]],
-) -> list[ModuleSwitching]:
+def read_counters(waves: Path, netlist: CountingNetlist) -> list[ModuleSwitching]:
     """Return what the netlist's counters say at the end, instance by instance.
-
-    Parameters
-    ----------
-    cells
-        Of :class:`~smartdeal.boards.gates.CountingNetlist`.
 
     Raises
     ------
     SwitchingError
-        If an instance has no counters in the waveform.
+        If the waveform does not have exactly the counters of the netlist.
     """
     found = [variable for variable in header(waves) if _SHOWN in variable.path]
     values = final(waves, [variable.key for variable in found])
@@ -226,16 +236,21 @@ def read_counters(
     for variable in found:
         path, _, name = variable.path.rpartition(".")
         counts[path][name.removeprefix(_SHOWN)] = values[variable.key]
-    absent = [path for path, classes in cells.items() if classes and path not in counts]
-    if absent or not counts:
-        raise SwitchingError(f"the waveform has no counters of {absent[0] if absent else TOP}")
+    for path in sorted(counts.keys() | netlist.counters.keys()):
+        wanted, there = netlist.counters.get(path, frozenset()), counts.get(path, {}).keys()
+        for name in sorted(wanted ^ there):
+            raise SwitchingError(f"the waveform has {'a' if name in there else 'no'} counter "
+                                 f"{name} of {path or TOP}; waveform and netlist do not belong "
+                                 "together")
+    if not counts:
+        raise SwitchingError("the waveform has no counters")
     return [ModuleSwitching(path=path, cells=dict(classes), counts=counts.get(path, {}))
-            for path, classes in cells.items()]
+            for path, classes in netlist.cells.items()]
 
 
 def grouped(
-    modules: Sequence[ModuleSwitching], config: AcceleratorConfig, technology: Technology,
-    table: CellTable, priced: Mapping[str, float],
+    modules: Sequence[ModuleSwitching], technology: Technology, table: CellTable,
+    priced: Mapping[str, float],
 ) -> list[Group]:
     """Return the rows: each class of each instance is in exactly one of them.
 
@@ -243,21 +258,29 @@ def grouped(
     ----------
     priced : mapping
         Energy by the event model's components, in pJ.
+
+    Raises
+    ------
+    SwitchingError
+        If an instance or a memory is in no row, or in several.
     """
     sums: dict[str, dict[str, float]] = {name: defaultdict(float) for name in GROUPS}
     for module in modules:
-        own = _group(module.path)
-        sums[own]["cells"] += sum(module.cells.get(name, 0) for name in CELL_CLASSES)
+        own = group_of(module.path)
+        rows = {name: own if name == _FLIP_FLOP else _GATES.get(own, own) for name in CELL_CLASSES}
+        for name, row in rows.items():
+            sums[row]["cells"] += module.cells.get(name, 0)
         for name, count in module.counts.items():
             counted = counter_class(name)
             energy = table.energy_pj(counted, count, technology)
             if isinstance(counted, MemoryClass):
-                sums[_memory_group(module.path, counted, config)]["memory_pj"] += energy
+                path = f"{module.path}.{counted.memory}" if module.path else counted.memory
+                sums[group_of(path)]["memory_pj"] += energy
             elif counted == CLOCKED:
                 sums[own]["clock_pj"] += energy
             else:
-                sums[own]["cells_pj"] += energy
-                sums[own]["toggles"] += count
+                sums[rows[counted]]["cells_pj"] += energy
+                sums[rows[counted]]["toggles"] += count
     return [Group(name=name, cells=int(found["cells"]), toggles=int(found["toggles"]),
                   cells_pj=found["cells_pj"], clock_pj=found["clock_pj"],
                   memory_pj=found["memory_pj"],
@@ -265,12 +288,23 @@ def grouped(
             for name, found in sums.items()]
 
 
-def _group(path: str) -> str:
-    return next(name for name, (_, patterns) in GROUPS.items()
-                if any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns))
+def group_of(path: str) -> str:
+    """Return the row that an instance or a memory is in.
+
+    Raises
+    ------
+    SwitchingError
+        If it is in none, or in several.
+    """
+    found = [name for name, (_, patterns) in GROUPS.items()
+             if any(fits(path, pattern) for pattern in patterns)]
+    if len(found) != 1:
+        raise SwitchingError(f"{path or TOP} must be in one row of the comparison, not in "
+                             f"{' and '.join(found) or 'none'}")
+    return found[0]
 
 
-def _memory_group(path: str, memory: MemoryClass, config: AcceleratorConfig) -> str:
-    if path == "readout" and memory.bits == channel_format(config).bits:
-        return "requantise"
-    return _MEMORIES.get(path, _group(path))
+def fits(path: str, pattern: str) -> bool:
+    """Return whether an instance is meant by a pattern of :data:`GROUPS`."""
+    text = re.escape(pattern).replace(r"\*\*", ".*").replace(r"\*", "[^.]*")
+    return re.fullmatch(text, path) is not None

@@ -12,10 +12,13 @@ from math import isfinite, log
 from pathlib import Path
 from typing import Any, Self
 
-__all__ = ["CERTAINTIES", "CONSTANTS", "TECHNOLOGIES", "Constant", "Technology", "TechnologyError"]
+__all__ = ["ALIASES", "CERTAINTIES", "CONSTANTS", "TECHNOLOGIES", "Constant", "Technology",
+           "TechnologyError"]
 
 #: Tables of the package, by name.
 TECHNOLOGIES = ("28nm", "45nm", "zc706")
+#: Other names of tables, and the names that results call them by.
+ALIASES = {"fpga": "zc706"}
 
 #: How far a value can be trusted, and what that means.
 CERTAINTIES = {
@@ -126,13 +129,14 @@ class Technology:
         TechnologyError
             If there is no such table, or it breaks a rule; the message is one line.
         """
+        name = ALIASES.get(name, name)
         if name in TECHNOLOGIES:
             text = (files("smartdeal.sim.energy") / f"{name}.toml").read_text()
             return cls.parse(text, name)
         path = Path(name)
         if not path.suffix and not path.exists():
-            raise TechnologyError(f"technology must be one of {', '.join(TECHNOLOGIES)} or a TOML "
-                                  f"file, not {name!r}")
+            known = ", ".join((*TECHNOLOGIES, *ALIASES))
+            raise TechnologyError(f"technology must be one of {known} or a TOML file, not {name!r}")
         try:
             text = path.read_text()
         except OSError as error:

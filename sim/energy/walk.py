@@ -221,7 +221,7 @@ def _read_out(
     return Events(
         result_reads=commands * lanes,
         residual_reads=channels * tiles if residual else 0,
-        basis_reads=commands if basis else 0,
+        basis_reads=passes if basis else 0,  # by a channel's first command; its word stays
         basis_multiplies=commands * lanes * BASIS_SIZE if basis else 0,
         # Over the three basis rows, then over the three column taps.
         basis_adds=(commands * BASIS_SIZE + emitted * (BASIS_SIZE - 1)) * lanes if basis else 0,

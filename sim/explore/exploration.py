@@ -53,7 +53,7 @@ class Plan:
     @property
     def note(self) -> str:
         """What a reader must know of the numbers."""
-        missing = ("; areas without the hardware of the feature memory, which no model knows"
+        missing = ("; areas without the DMA and the bus around the accelerator"
                    if self.space.memory else "")
         return f"{self.target.note}{missing}"
 

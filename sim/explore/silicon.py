@@ -12,6 +12,8 @@ from importlib import resources
 from smartdeal.golden.formats import ACT_BITS, BASIS_SIZE
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import SectionKind, section_format
+from smartdeal.sim.area_features import added
+from smartdeal.sim.energy.price import step_register_bits
 
 __all__ = ["area_mm2", "area_table"]
 
@@ -37,7 +39,7 @@ def area_mm2(config: AcceleratorConfig) -> float:
 
 
 def _gates(config: AcceleratorConfig, value: dict[str, float]) -> float:
-    """Count gates: PEs, read-out, lanes, rotators, control."""
+    """Count gates: PEs, read-out, lanes, rotators, control; what features add by their LUTs."""
     levels = config.coefficient.exponent_bits
     shifted = ACT_BITS + config.exponents - 1
     shifter = sum(min(shifted, ACT_BITS + (1 << level)) for level in range(levels)) * value["mux"]
@@ -45,8 +47,11 @@ def _gates(config: AcceleratorConfig, value: dict[str, float]) -> float:
     element = (shifter + config.acc_bits * (value["full_adder"] + value["mux"])
                + 2 * config.acc_bits * value["flip_flop"])
     array = config.rows * config.cols * (element + config.acc_bits * value["mux"])
+    array += step_register_bits(config) * value["flip_flop"]
+    features = added(config, "lut") * value["lut"] + added(config, "ff") * value["flip_flop"]
     rotators = 2 * ACT_BITS * config.cols * math.ceil(math.log2(config.cols)) * value["mux"]
-    return array + rotators + config.drain_lanes * _lane_gates(config, value) + value["control"]
+    return (array + rotators + features + config.drain_lanes * _lane_gates(config, value)
+            + value["control"])
 
 
 def _lane_gates(config: AcceleratorConfig, value: dict[str, float]) -> float:

@@ -7,10 +7,13 @@ from dataclasses import asdict
 from importlib import metadata
 from typing import Any
 
+from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.sim.area import estimate
 from smartdeal.sim.energy.events import EVENT_MEANINGS
 from smartdeal.sim.energy.model import LayerCost, NetworkCost
 from smartdeal.sim.energy.price import COMPONENTS
 from smartdeal.sim.energy.technology import CERTAINTIES, CONSTANTS, Technology
+from smartdeal.sim.explore.silicon import area_mm2
 
 __all__ = ["WHERE_CYCLES", "report_csv", "report_data"]
 
@@ -66,7 +69,7 @@ def report_data(cost: NetworkCost, technology: Technology, form: str) -> dict[st
                        "activations out": cost.traffic.writes},
         "sensitivity": {name: {"halved_pj": low, "doubled_pj": high}
                         for name, (low, high) in cost.sensitivity(technology).items()},
-        "storage": _storage(cost),
+        "storage": _storage(cost), "area": _area(config),
         "events": {name: {"count": count, "what": EVENT_MEANINGS[name]}
                    for name, count in cost.events.as_dict().items()},
         "memory": [asdict(region) for region in cost.regions],
@@ -102,6 +105,16 @@ def _layer(layer: LayerCost, cost: NetworkCost, technology: Technology) -> dict[
         "activation_bytes": layer.activation_bytes,
         "events": layer.events.as_dict(),
     }
+
+
+def _area(config: AcceleratorConfig) -> dict[str, Any] | None:
+    """Return what the accelerator takes, by the models; None where there is none of its kind."""
+    try:
+        ecp5 = estimate(config)
+    except ValueError:  # a single exponent
+        return None
+    return {"ecp5": {"lut": ecp5.lut, "array_lut": ecp5.array, "bram": ecp5.bram,
+                     "dsp": ecp5.dsp}, "mm2_28nm": area_mm2(config)}
 
 
 def _storage(cost: NetworkCost) -> list[dict[str, Any]]:

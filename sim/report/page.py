@@ -13,7 +13,7 @@ from smartdeal.sim.report.roofline import roofline
 __all__ = ["render"]
 
 #: Colours by place, of a palette that colour-blind readers tell apart.
-_COLOURS = tuple(f"c{index}" for index in range(10))
+_COLOURS = tuple(f"c{index}" for index in range(11))
 
 
 _REGIONS = {"input": "c1", "loaded": "c1", "laid out": "c2", "residual": "c5", "output": "c0"}
@@ -36,7 +36,7 @@ def render(data: Mapping[str, Any]) -> str:
         energy=_chart(data, "energy_pj", data["meanings"]["components"], numbers.energy),
         bytes=_chart(data, "dram_bytes", {}, numbers.data_size), roofline=roofline(data),
         memory=_memory(data), system=_system(data), storage=_storage(data), tornado=tornado,
-        centre=centre, layers=_layers(data)) + "\n"
+        centre=centre, layers=_layers(data), switching=_switching(data)) + "\n"
 
 
 def _tiles(data: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -57,7 +57,7 @@ def _tiles(data: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _segments(values: Mapping[str, float], scale: float, text: Callable[[float], str],
               ) -> list[dict[str, Any]]:
-    return [{"name": name, "colour": _COLOURS[place % len(_COLOURS)], "text": text(value),
+    return [{"name": name, "colour": _COLOURS[place], "text": text(value),
              "percent": 100 * value / scale}
             for place, (name, value) in enumerate(values.items()) if value > 0]
 
@@ -71,7 +71,7 @@ def _chart(
     most = max(sum(layer[key].values()) for layer in data["layers"]) or 1
     return {
         "total": _segments(total, everything, text),
-        "legend": [{"name": name, "colour": _COLOURS[place % len(_COLOURS)],
+        "legend": [{"name": name, "colour": _COLOURS[place],
                     "means": meanings.get(name, name),
                     "text": f"{text(value)}, {numbers.percent(value / everything)}"}
                    for place, (name, value) in enumerate(total.items()) if value > 0],
@@ -130,6 +130,20 @@ def _system(data: Mapping[str, Any]) -> dict[str, Any] | None:
         "legend": [{"name": kind, "colour": _SYSTEM[kind], "means": kind,
                     "text": numbers.data_size(size)} for kind, size in sizes.items()],
     }
+
+
+def _switching(data: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return one layer by gates that switch, beside the event model; None where it has not run."""
+    found = data.get("switching")
+    if found is None:
+        return None
+    return {**{name: found[name] for name in ("layer", "technology", "cells")},
+            "cycles": numbers.cycles(found["cycles"]), "rows": [{
+                "name": row["name"], "cells": f"{row['cells']:,}", "toggles": f"{row['toggles']:,}",
+                "energies": [numbers.energy(row[name]) for name in (
+                    "cells_pj", "clock_pj", "memory_pj", "switching_pj", "events_pj")],
+                "ratio": "–" if row["ratio"] is None else f"{row['ratio']:.2f}",
+            } for row in (*found["groups"], found["total"])]}
 
 
 def _storage(data: Mapping[str, Any]) -> list[dict[str, str]]:

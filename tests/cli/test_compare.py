@@ -32,7 +32,7 @@ def test_comparison(run: Any, tmp_path: Path) -> None:
     (("resnet20", "--zero-fraction", "1.5"),
      "zero fraction must be at least 0 and less than 1, not 1.5"),
     (("resnet20", "--tech", "3nm"),
-     "technology must be one of 28nm, 45nm, zc706 or a TOML file, not '3nm'"),
+     "technology must be one of 28nm, 45nm, zc706, fpga or a TOML file, not '3nm'"),
 ])
 def test_refused(run: Any, arguments: tuple[str, ...], message: str) -> None:
     outcome = run("compare", *arguments)

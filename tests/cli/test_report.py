@@ -28,6 +28,14 @@ def test_report_of_a_network(run: Any, tmp_path: Path) -> None:
     assert len(table.read_text().splitlines()) == 1 + len(data["layers"])
 
 
+def test_fpga_is_the_table_zc706(run: Any, tmp_path: Path) -> None:
+    values = tmp_path / "r.json"
+    outcome = run("report", "resnet8", *SMALL, "--tech", "fpga", "--json", str(values))
+    assert outcome.code == 0, outcome.err
+    assert "by the table zc706" in outcome.out
+    assert json.loads(values.read_text())["technology"]["name"] == "zc706"
+
+
 def test_report_of_a_program(run: Any, tmp_path: Path) -> None:
     program, values = tmp_path / "net.sdp", tmp_path / "r.json"
     assert run("compile", "resnet8", *SMALL, "-o", str(program)).code == 0
@@ -63,7 +71,7 @@ def test_report_with_system_memory(run: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("arguments", "message"), [
     (("resnet9",), "network must be one of "),
     (("resnet8", "--tech", "7nm"),
-     "technology must be one of 28nm, 45nm, zc706 or a TOML file, not '7nm'"),
+     "technology must be one of 28nm, 45nm, zc706, fpga or a TOML file, not '7nm'"),
     (("resnet8", "--tech", "no.toml"),
      "cannot read technology table no.toml: No such file or directory"),
     (("none.sdp",), "none.sdp"),
@@ -112,7 +120,13 @@ def test_layer_is_no_network(run: Any, tmp_path: Path) -> None:
     (("net.sdp", "--switching", "conv1"), "error: --switching runs a layer of a network, not a "
                                           "program file; give the network's name\n"),
     (("resnet8", "--memory", "--cols", "16", "--switching", "conv1"),
-     "error: --switching runs a layer that its host loads; leave --memory out\n"),
+     "error: switching is counted of a layer that its host loads; leave --memory out\n"),
+    (("resnet8", "--tech", "45nm", "--switching", "conv1"),
+     "error: the table of cells is of 28nm, so memories and events must be priced by that table, "
+     "not by 45nm; leave --tech out\n"),
+    (("resnet8", "--switching", "layer2.0.conv7"),
+     "error: resnet8 has no layer 'layer2.0.conv7'; the nearest are layer2.0.conv2, "
+     "layer2.0.conv1, layer3.0.conv2\n"),
 ])
 def test_switching_refused(run: Any, arguments: tuple[str, ...], message: str) -> None:
     outcome = run("report", *arguments)

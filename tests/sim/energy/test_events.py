@@ -222,7 +222,8 @@ def test_observation_counts_a_cycle() -> None:
         "control.program_write__en", "issue.step_write__en", "loader.write", "fetch.write",
         "fetch.i__valid", "fetch.i__ready", "reader.o__valid", "reader.o__ready",
         "control.load__valid", "control.load__ready", "readout.spill",
-        "readout.channel_write__en", "readout.basis_write__en", "readout.sum_stage.valid",
+        "readout.channel_write__en", "readout.basis_write__en", "readout.entry__en",
+        "readout.channel__en", "readout.sum_stage.valid",
         "readout.basis_stage.enable", "readout.basis_stage.emit",
         "readout.basis_stage.save__en"), 0)
     seen = Observation(config)

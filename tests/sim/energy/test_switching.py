@@ -1,5 +1,7 @@
 """Switching: toggles of a design that can be counted by hand, sums, tables, refusals."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +12,31 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from smartdeal.boards.gates import CountingNetlist, MemoryClass, counter_class, counting_netlist
+from smartdeal.hw.accelerator import Accelerator
 from smartdeal.hw.config import AcceleratorConfig
+from smartdeal.hw.isa import basis_format, channel_format, step_format
+from smartdeal.hw.pe import ProcessingRow
+from smartdeal.hw.verilog import emit
+from smartdeal.sim.cases import draw_case
 from smartdeal.sim.energy.arithmetic import wide_sram_pj
 from smartdeal.sim.energy.cells import CellTable
-from smartdeal.sim.energy.price import COMPONENTS
+from smartdeal.sim.energy.events import Events
+from smartdeal.sim.energy.price import COMPONENTS, step_register_bits
 from smartdeal.sim.energy.switching import (
     GROUPS,
     ModuleSwitching,
     SwitchingError,
+    fits,
+    group_of,
     grouped,
     read_counters,
     switching_of,
 )
 from smartdeal.sim.energy.technology import Technology, TechnologyError
+from smartdeal.sim.energy.walk import count_image
 from smartdeal.sim.energy.waveform import WaveformFormatError
 from smartdeal.sim.job import Job
+from smartdeal.sim.latency import predict
 from smartdeal.sim.runner import build_simulator, run_job
 from smartdeal.sim.simulate import LayerWork
 
@@ -84,13 +96,13 @@ def test_toggles_by_hand(
     waves = tmp_path / "counters.vcd"
     simulator = build_simulator(tiny.verilog, "tiny", ["clk", "rst", "busy", "o"], waves=waves)
     run_job(simulator, Job((), 32), bench="counting_bench")
-    found = {module.path: module.counts for module in read_counters(waves, tiny.cells)}
+    found = {module.path: module.counts for module in read_counters(waves, tiny)}
     assert found["one"]["flip_flop"] == WINDOW + WINDOW // 2 + WINDOW // 4 + WINDOW // 8
     assert found["two"]["flip_flop"] == WINDOW // 2 + WINDOW // 4 + WINDOW // 8 + WINDOW // 16
     assert found["one"]["clock"] == 4 * WINDOW
     assert found["two"]["clock"] == 4 * WINDOW // 2  # its enable is high every other cycle
-    assert found[""]["write_8x16"] == 8 * WINDOW
-    assert found[""]["read_8x16"] == 8 * WINDOW // 2  # where the address changes
+    assert found[""]["write_memory_8x16"] == 8 * WINDOW
+    assert found[""]["read_memory_8x16"] == 8 * WINDOW // 2  # where the address changes
     assert found["one"]["gate"] > found["two"]["gate"] > 0
 
 
@@ -99,55 +111,173 @@ def _modules() -> list[ModuleSwitching]:
         ModuleSwitching(path="", cells={"gate": 1}, counts={"gate": 3}),
         ModuleSwitching(path="array.row_1.pe_0.shift_add", cells={"complex": 5},
                         counts={"complex": 100}),
-        ModuleSwitching(path="array.row_1.pe_0", cells={"flip_flop": 8},
-                        counts={"flip_flop": 20, "clock": 80}),
-        ModuleSwitching(path="issue", cells={}, counts={"read_45x2048": 450}),
-        ModuleSwitching(path="readout", cells={}, counts={"read_83x256": 83, "read_76x256": 76}),
-        ModuleSwitching(path="activations", cells={}, counts={"write_8x2048": 8}),
+        ModuleSwitching(path="array.row_1.pe_0", cells={"flip_flop": 8, "gate": 2},
+                        counts={"flip_flop": 20, "clock": 80, "gate": 7}),
+        ModuleSwitching(path="issue", cells={}, counts={"read_weight_buffer_45x2048": 450}),
+        # At sum_bits = 33 words of both tables have 76 bits.
+        ModuleSwitching(path="readout", cells={}, counts={
+            "read_channel_table_76x256": 5 * 76, "read_basis_table_76x256": 76}),
+        ModuleSwitching(path="activations", cells={}, counts={"write_bank_3_8x2048": 8}),
     ]
 
 
 def test_rows() -> None:
     technology, table = Technology.load("28nm"), CellTable.load()
-    config = AcceleratorConfig(rows=6, cols=8)
-    rows = {row.name: row for row in grouped(_modules(), config, technology, table,
+    config = AcceleratorConfig(sum_bits=33)
+    assert channel_format(config).bits == basis_format(config).bits == 76
+    rows = {row.name: row for row in grouped(_modules(), technology, table,
                                              dict.fromkeys(COMPONENTS, 10.0))}
     assert list(rows) == list(GROUPS)
     supply = table.constants["supply"].value
+    # A PE's gates are those of maximum and XNOR, which the event model counts with the adders.
     assert rows["PE shift and add"].cells_pj == pytest.approx(
-        100 * 0.5e-3 * table.constants["complex"].value * supply**2)
+        (100 * table.constants["complex"].value + 7 * table.constants["gate"].value)
+        * 0.5e-3 * supply**2)
+    assert rows["PE shift and add"].cells == 5 + 2
+    assert rows["PE registers"].cells == 8
+    assert rows["PE registers"].toggles == 20
     assert rows["PE registers"].clock_pj == pytest.approx(
         80e-3 * table.constants["clock"].value * supply**2)
     assert rows["weight buffer"].memory_pj == pytest.approx(10 * wide_sram_pj(45, 2048, technology))
     assert rows["basis"].memory_pj == pytest.approx(wide_sram_pj(76, 256, technology))
-    assert rows["requantise"].memory_pj == pytest.approx(wide_sram_pj(83, 256, technology))
+    assert rows["requantise"].memory_pj == pytest.approx(5 * wide_sram_pj(76, 256, technology))
     assert rows["activation buffer"].memory_pj == pytest.approx(technology.sram(2048))
     assert rows["control"].toggles == 3
     # Each count is in one row: the rows' sum is that of all modules.
     every = sum(table.energy_pj(counter_class(name), count, technology)
                 for module in _modules() for name, count in module.counts.items())
     assert sum(row.switching_pj for row in rows.values()) == pytest.approx(every)
-    assert sum(row.toggles for row in rows.values()) == 3 + 100 + 20
-    assert sum(row.cells for row in rows.values()) == 1 + 5 + 8
+    assert sum(row.toggles for row in rows.values()) == 3 + 100 + 20 + 7
+    assert sum(row.cells for row in rows.values()) == 1 + 5 + 8 + 2
     # Every component but DRAM, which no netlist has, stands in one row.
     named = [component for components, _ in GROUPS.values() for component in components]
     assert sorted(named) == sorted(set(COMPONENTS) - {"DRAM"})
 
 
+#: All features that an accelerator without system memory can have, in a few cells.
+SIZES: list[dict[str, Any]] = [
+    {"rows": 3, "cols": 2, "drain_lanes": 1, "entropy": True},
+    {"rows": 8, "cols": 2, "drain_lanes": 1, "binary": True, "memory_delays": True},
+    {"rows": 3, "cols": 2, "basis": False, "residual": False, "reduce": False, "max_pool": False,
+     "move": False, "max_slices": 1},
+]
+
+
+def instances(verilog: str, top: str) -> set[str]:
+    """Return every instance and every memory of a design, dots between the levels."""
+    modules: dict[str, list[tuple[str, str]]] = {}
+    found: list[tuple[str, str]] = []
+    for line in verilog.splitlines():
+        if match := re.match(r"module \\?(\S+?) ?\(", line):
+            found = modules.setdefault(match[1], [])
+        elif match := re.match(r"  \\?(\S+) \\?(\S+) \($", line):
+            found.append((match[2], match[1]))
+        elif match := re.match(r"  reg (?:\[\d+:0\] )?\\?(\S+) \[\d+:0\];", line):
+            found.append((match[1], ""))
+
+    def below(module: str, path: str) -> Iterator[str]:
+        yield path
+        for name, kind in modules.get(module, []):
+            yield from below(kind, f"{path}.{name}" if path else name)
+
+    return set(below(top, ""))
+
+
+def test_every_instance_is_in_one_row() -> None:
+    """And each pattern is of something that the generator emits."""
+    every: set[str] = set()
+    for size in SIZES:
+        config = AcceleratorConfig(**{"activation_words": 64, "weight_steps": 64, **size})
+        every |= instances(emit(Accelerator(config), "top"), "top")
+    assert {"", "array.row_2.pe_1.shift_add", "readout.basis_table", "readout.channel_table",
+            "issue.weight_buffer", "activations.bank_0", "loader.decoder.places"} <= every
+    assert {group_of(path) for path in every} == set(GROUPS)  # refuses what is not in one row
+    unused = [pattern for _, patterns in GROUPS.values() for pattern in patterns
+              if not any(fits(path, pattern) for path in every)]
+    assert not unused
+
+
+def test_instance_without_a_row() -> None:
+    for path, rows in (("oracle", "none"), ("readout.sums", "none")):
+        with pytest.raises(SwitchingError, match=f"^{path} must be in one row of the comparison, "
+                                                 f"not in {rows}$"):
+            group_of(path)
+
+
+@pytest.mark.slow
+def test_a_layer_by_both_estimates() -> None:
+    """From Verilog to the table: gates compute the layer, and each row has what it must have."""
+    config = AcceleratorConfig(
+        rows=3, cols=2, activation_words=128, weight_steps=256, basis_entries=32,
+        channel_entries=16, program_words=64, acc_bits=20, sum_bits=33, exponents=4, max_slices=2,
+        host_bits=32, max_pool=False, residual=False, reduce=False, move=False)
+    case = draw_case(np.random.default_rng(31), config, max_steps=100, form="kernel",
+                     residual=False)
+    found = switching_of(LayerWork(case.layer, case.x, case.residual), config,
+                         Technology.load("28nm"))
+    images = [part.image for part in case.program.parts]
+    assert found.cycles == sum(predict(image, config).total for image in images)
+    events = sum((count_image(image, config).run for image in images), Events())
+    counts = {module.path: module.counts for module in found.modules}
+    # Counted in the netlist and in the program: reads of a word that is not the last one's.
+    assert counts["readout"]["read_basis_table_76x32"] <= 76 * events.basis_reads
+    assert counts["readout"]["read_basis_table_76x32"] > 0
+    weights = next(name for name in counts["issue"] if name.startswith("read_weight_buffer_"))
+    step = step_format(config).bits
+    assert counts["issue"][weights] == step * events.weight_reads
+    rows = {row.name: row for row in found.groups}
+    for name in rows:
+        assert rows[name].switching_pj > 0, name
+        assert rows[name].events_pj > 0, name
+    assert rows["PE registers"].cells == step_register_bits(config) + (
+        2 * config.acc_bits * config.rows * config.cols)
+    assert found.total.switching_pj == pytest.approx(sum(row.switching_pj for row in found.groups))
+
+
+@pytest.mark.parametrize("features", [
+    {"max_pool": False}, {"max_pool": True}, {"max_pool": True, "binary": True, "rows": 8},
+], ids=["plain", "maximum", "binary"])
+def test_register_bits_are_those_of_the_netlist(features: dict[str, Any]) -> None:
+    config = AcceleratorConfig(**{"rows": 2, "cols": 3, "acc_bits": 17, "basis": False, **features})
+    first, other = (sum(module.get("flip_flop", 0) for module in counting_netlist(ProcessingRow(
+        cols=config.cols, fmt=config.coefficient, acc_bits=config.acc_bits, max_pool=maximum,
+        binary=config.binary), "row", "last").cells.values())
+        for maximum in (config.max_pool, False))
+    found = first + (config.rows - 1) * other
+    accumulators = 2 * config.acc_bits * config.rows * config.cols
+    assert found == step_register_bits(config) + accumulators
+
+
 def test_counters_have_classes() -> None:
     assert counter_class("clock") == "clock"
-    assert counter_class(str(MemoryClass("read", 45, 2048))) == MemoryClass("read", 45, 2048)
+    memory = MemoryClass("read", "weight_buffer", 45, 2048)
+    assert counter_class(str(memory)) == memory
     with pytest.raises(ValueError, match=r"^No counter is called 'glitches'$"):
         counter_class("glitches")
 
 
-def test_counters_that_are_missing(tmp_path: Path) -> None:
+def _netlist(**counters: set[str]) -> CountingNetlist:
+    return CountingNetlist(verilog="", cells={path: {} for path in ("", *counters)}, counters={
+        "": frozenset({"gate"}), **{path: frozenset(names) for path, names in counters.items()}})
+
+
+@pytest.mark.parametrize(("netlist", "message"), [
+    (_netlist(one={"gate"}), "no counter gate of one"),
+    (CountingNetlist(verilog="", cells={"": {}}, counters={"": frozenset({"gate", "clock"})}),
+     "no counter clock of smartdeal"),
+    (CountingNetlist(verilog="", cells={"": {}}, counters={"": frozenset()}),
+     "a counter gate of smartdeal"),
+])
+def test_counters_that_do_not_belong(
+    netlist: CountingNetlist, message: str, tmp_path: Path,
+) -> None:
     waves = tmp_path / "counters.vcd"
     waves.write_text("$scope module tiny $end\n$var wire 48 # switching_shown_gate $end\n"
                      "$upscope $end\n$enddefinitions $end\n#1\nb101 #\n")
-    assert read_counters(waves, {"": {"gate": 2}})[0].counts == {"gate": 5}
-    with pytest.raises(SwitchingError, match=r"^the waveform has no counters of one$"):
-        read_counters(waves, {"": {"gate": 2}, "one": {"gate": 1}})
+    assert read_counters(waves, _netlist())[0].counts == {"gate": 5}
+    with pytest.raises(SwitchingError, match=f"^the waveform has {message}; waveform and netlist "
+                                             "do not belong together$"):
+        read_counters(waves, netlist)
 
 
 def test_counters_with_unknown_bits(tmp_path: Path) -> None:
@@ -155,14 +285,16 @@ def test_counters_with_unknown_bits(tmp_path: Path) -> None:
     waves.write_text("$scope module tiny $end\n$var wire 48 # switching_shown_gate $end\n"
                      "$upscope $end\n$enddefinitions $end\n#1\nbx01 #\n")
     with pytest.raises(WaveformFormatError, match="switching_shown_gate ends with unknown bits"):
-        read_counters(waves, {"": {"gate": 2}})
+        read_counters(waves, _netlist())
 
 
 def test_system_memory_is_refused() -> None:
     config = AcceleratorConfig(rows=6, cols=16, memory=True)
+    work = LayerWork(None, np.zeros(1, np.int8))  # type: ignore[arg-type]
     with pytest.raises(SwitchingError, match="leave --memory out"):
-        switching_of(LayerWork(None, np.zeros(1, np.int8)), config,  # type: ignore[arg-type]
-                     Technology.load("28nm"))
+        switching_of(work, config, Technology.load("28nm"))
+    with pytest.raises(SwitchingError, match=r"^the table of cells is of 28nm, so .* not by zc706"):
+        switching_of(work, AcceleratorConfig(), Technology.load("fpga"))
 
 
 _GOOD = "\n".join(f'{name} = {{value = 1, unit = "{"V" if name == "supply" else "fF"}", '

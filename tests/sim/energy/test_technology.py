@@ -101,8 +101,8 @@ def test_refused(table: str, message: str) -> None:
 
 
 def test_no_such_table() -> None:
-    with pytest.raises(TechnologyError, match=r"^technology must be one of 28nm, 45nm, zc706 or a "
-                                              r"TOML file, not '7nm'$"):
+    with pytest.raises(TechnologyError, match=r"^technology must be one of 28nm, 45nm, zc706, fpga "
+                                              r"or a TOML file, not '7nm'$"):
         Technology.load("7nm")
     with pytest.raises(TechnologyError, match=re.escape(
             "cannot read technology table no/mine.toml: No such file or directory")):

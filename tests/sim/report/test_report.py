@@ -14,6 +14,7 @@ import pytest
 from smartdeal.compiler import compile_network
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.sim.energy.model import cost_of_layers, cost_of_program
+from smartdeal.sim.energy.switching import Group, Switching
 from smartdeal.sim.energy.technology import Technology
 from smartdeal.sim.energy.work import compile_integer
 from smartdeal.sim.networks import draw_network
@@ -56,6 +57,24 @@ def data(request: pytest.FixtureRequest) -> dict[str, Any]:
             cost_of_program(compile_network(network, MEMORY if request.param == "memory"
                                             else CONFIG)))
     return report_data(cost, Technology.load("28nm"), "shift2")
+
+
+def test_page_shows_the_second_estimate(data: dict[str, Any]) -> None:
+    assert "gates that switch" not in render(data)
+    groups = tuple(Group(name=name, cells=1234, toggles=56_789, cells_pj=160.0, clock_pj=4.0,
+                         memory_pj=0.0, events_pj=events) for name, events in
+                   (("basis", 82.0), ("control", 0.0)))
+    found = Switching(layer="conv<1>", technology="28nm", cells="cells", cycles=771, groups=groups,
+                      modules=())
+    page = _Page()
+    page.feed(render({**data, "switching": json.loads(json.dumps(found.as_dict()))}))
+    page.close()
+    assert not page.open
+    text = " ".join(page.text)
+    assert "conv<1> alone, 771 cycles" in text
+    for cell in ("1,234", "56,789", "164 pJ", "82.0 pJ", "2.00", "–", "4.00"):
+        assert cell in page.text, cell
+
 
 
 def test_page_stands_alone(data: dict[str, Any]) -> None:
