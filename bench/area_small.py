@@ -67,7 +67,7 @@ def parts(chosen: Board, config: AcceleratorConfig) -> Resources:
                                                 technology=TECHNOLOGIES.get(chosen.target)))
             (folder / "top.il").write_text("")
             (folder / "top.pcf").write_text("")
-            flow.synthesise(chosen, folder)
+            flow.synthesise(chosen, config, folder)
             if chosen.target == "ice40":  # there are more ports than pins
                 sources = replace(sources, device_options=(*sources.device_options,
                                                            "--pcf-allow-unconstrained"))

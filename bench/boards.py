@@ -43,6 +43,9 @@ def main() -> None:
         rows[name] = build(name, arguments.folder, arguments.seeds, arguments.nice)
         kept.write_text(json.dumps(rows, indent=1) + "\n")
         print(f"| {' | '.join(cells(rows[name]))} |", flush=True)
+    for name in arguments.boards:
+        if refusal := rows[name].get("effective", {}).get("refusal"):
+            print(f"\n{name} has no room for ResNet-8: {refusal}")
     print("\n" + ", ".join(sorted({tool for row in rows.values()
                                    for tool in row.get("tools", ())})))
 
@@ -69,7 +72,7 @@ def cells(row: dict[str, Any]) -> list[str]:
     if "failed" in row:
         return [row["board"], row["failed"], *[""] * (len(COLUMNS) - 2)]
     used, found = row["resources"], row["effective"]
-    resnet = (found["refusal"] if "refusal" in found else
+    resnet = ("no room" if "refusal" in found else
               f"{found['images_per_second']:,}, {found['gops']:.2f}, {found['watts'] * 1e3:.0f}")
     reached = [f"{seed['mhz']:.1f}" for seed in row["seeds"]]
     route = sum(seconds for step, seconds in row["seconds"].items() if step.startswith("route"))

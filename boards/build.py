@@ -179,7 +179,7 @@ def build_board(
     tell("generate", 1.0)
 
     tell("synthesis", 0.0)
-    seconds["synthesis"] = flow.synthesise(board, folder)
+    seconds["synthesis"] = flow.synthesise(board, config, folder)
     tell("synthesis", 1.0)
     resources = flow.count(board, sources, folder)
     check_fit(board, config, resources)

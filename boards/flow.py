@@ -13,7 +13,7 @@ from smartdeal.boards.catalogue import Board
 from smartdeal.boards.clocks import PllSettings, pll_settings
 from smartdeal.boards.core import BoardCore
 from smartdeal.boards.errors import BuildStepError, FitError
-from smartdeal.boards.technology import TARGETS, Resources
+from smartdeal.boards.technology import TARGETS, Resources, memory_styles
 from smartdeal.boards.tools import command, run_tool, yosys_command
 from smartdeal.boards.top import CORE_MODULE, BoardTop
 from smartdeal.golden.files import write_whole
@@ -128,17 +128,18 @@ def _pack_options(target: str, lines: list[str]) -> tuple[str, ...]:
     return ("-d", words[words.index("-d") + 1], *(w for w in words if w.startswith("--")))
 
 
-def synthesise(board: Board, folder: Path) -> float:
+def synthesise(board: Board, config: AcceleratorConfig, folder: Path) -> float:
     """Make ``netlist.json`` and ``stat.json``; return the seconds that it took."""
     script = TARGETS[board.target].script.format(top=_TOP, liberty="")
     if board.target == "ice40":  # as one module: what crosses from one to another is made smaller
         script = script.replace(" -noflatten", "")
     if board.device.startswith("iCE40HX"):
-        script = script.replace("-device u -dsp", "-device hx")
+        script = script.replace("-device u -dsp -spram", "-device hx")
     if board.device.startswith("GW2A"):
         script = script.replace("-family gw1n", "-family gw2a")
     write_whole(folder / "synth.ys", "\n".join([
-        "read_verilog core.v", "read_rtlil top.il", *script.split("; "), "flatten", "opt_clean",
+        "read_verilog core.v", "read_rtlil top.il", *memory_styles(script, config),
+        *script.split("; "), "flatten", "opt_clean",
         "tee -q -o stat.json stat -json", "write_json netlist.json", ""]).encode())
     return run_tool(yosys_command("synth.ys"), what="synthesis", folder=folder,
                     log=folder / "synthesis.log")

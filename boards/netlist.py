@@ -8,8 +8,9 @@ from amaranth.lib import wiring
 
 from smartdeal.boards.cells import ECP5_MODELS
 from smartdeal.boards.errors import BoardError
-from smartdeal.boards.technology import TARGETS
+from smartdeal.boards.technology import TARGETS, memory_styles
 from smartdeal.boards.tools import run_tool, yosys_command
+from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.technology import TECHNOLOGIES
 from smartdeal.hw.verilog import emit
 
@@ -23,7 +24,9 @@ _OWN_MODELS = {"ecp5": ECP5_MODELS, "ice40": ""}
 NETLIST_TARGETS = tuple(_MODELS)
 
 
-def gate_level(component: wiring.Component, name: str, target: str) -> str:
+def gate_level(
+    component: wiring.Component, config: AcceleratorConfig, name: str, target: str,
+) -> str:
     """Synthesise a component and return its netlist as Verilog, with models for the cells.
 
     The netlist is that of a bitstream: tables, carry cells, flip-flops, block RAMs, multipliers.
@@ -32,6 +35,8 @@ def gate_level(component: wiring.Component, name: str, target: str) -> str:
     ----------
     component : wiring.Component
         Not elaborated before.
+    config : AcceleratorConfig
+        Of the component; it chooses kinds of memory.
     name : str
         Of the top module.
     target : str
@@ -51,9 +56,9 @@ def gate_level(component: wiring.Component, name: str, target: str) -> str:
     try:
         (folder / "design.v").write_text(emit(component, name,
                                               technology=TECHNOLOGIES.get(target)))
+        script = TARGETS[target].script.format(top=name, liberty="")
         (folder / "netlist.ys").write_text("\n".join([
-            "read_verilog design.v",
-            *TARGETS[target].script.format(top=name, liberty="").split("; "),
+            "read_verilog design.v", *memory_styles(script, config), *script.split("; "),
             "flatten", "opt_clean", f"select {name}", "write_verilog -noattr -selected cells.v",
             ""]))
         run_tool(yosys_command("netlist.ys"), what="synthesis", folder=folder,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from smartdeal.boards.errors import BoardError, BuildStepError
-from smartdeal.boards.technology import TARGETS, Resources
+from smartdeal.boards.technology import TARGETS, Resources, memory_styles
 from smartdeal.boards.tools import run_tool, tool_version, yosys_command
 from smartdeal.hw.accelerator import Accelerator
 from smartdeal.hw.config import AcceleratorConfig
@@ -140,7 +140,7 @@ def synthesise(
         (folder / "design.v").write_text(verilog)
         if liberty is not None:
             shutil.copyfile(liberty, folder / "cells.lib")
-        (folder / "synth.ys").write_text(_script(name))
+        (folder / "synth.ys").write_text(_script(name, config))
         seconds = run_tool(yosys_command("synth.ys"), what="Yosys", folder=folder,
                            log=folder / "yosys.log")
         statistics = json.loads((folder / "stat.json").read_text())
@@ -157,9 +157,9 @@ def synthesise(
     return SynthesisReport(config, target, tool_version("yosys"), seconds, modules)
 
 
-def _script(target: str) -> str:
-    lines = ["read_verilog design.v",
-             *TARGETS[target].script.format(top=_TOP, liberty="cells.lib").split("; ")]
+def _script(target: str, config: AcceleratorConfig) -> str:
+    script = TARGETS[target].script.format(top=_TOP, liberty="cells.lib")
+    lines = ["read_verilog design.v", *memory_styles(script, config), *script.split("; ")]
     if target == "asic":
         lines.append("tee -q -o memories.txt dump t:$mem_v2 t:$mem")
     # What is left of synthesis' own modules goes into those that use it.

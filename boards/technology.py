@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["FPGA_TARGETS", "TARGETS", "Resources", "Technology"]
+from smartdeal.hw.config import AcceleratorConfig
+
+__all__ = ["FPGA_TARGETS", "TARGETS", "Resources", "Technology", "memory_styles"]
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ TARGETS = {
         brams={"DP16KD|PDPW16KD": 1}, dsps={"MULT18X18D": 1, "MULT9X9D": 0.5},
         lutrams={"TRELLIS_DPR16X4": 6}),  # four tables of memory, two that write them
     "ice40": Technology(
-        "ice40", "synth_ice40 -device u -dsp -no-rw-check -noflatten -top {top}",
+        "ice40", "synth_ice40 -device u -dsp -spram -no-rw-check -noflatten -top {top}",
         luts={"SB_LUT4": 1}, carries={}, ffs={"SB_DFF.*": 1},
         brams={"SB_RAM40_4K.*": 1, "SB_SPRAM256KA": 1}, dsps={"SB_MAC16": 1}, lutrams={}),
     "gowin": Technology(
@@ -127,3 +129,14 @@ TARGETS = {
         luts={}, carries={}, ffs={}, brams={}, dsps={}, lutrams={}),
 }
 FPGA_TARGETS = tuple(name for name in TARGETS if name != "asic")
+
+
+def memory_styles(script: str, config: AcceleratorConfig) -> list[str]:
+    """Return Yosys commands that choose memories of which synthesis would count the cost only.
+
+    Weights go to SPRAM where the script allows that and they have one port: it is slower than
+    block RAM and far larger, and the activations need the block RAMs.
+    """
+    if config.single_port_weights and "-spram" in script:
+        return ['setattr -set ram_style "huge" */m:weight_buffer']
+    return []

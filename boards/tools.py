@@ -119,7 +119,7 @@ def run_tool(
     began = time.monotonic()
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     prefix = ["nice", "-n", str(nice)] if nice and shutil.which("nice") else []
-    with log.open("w") as output, subprocess.Popen(
+    with log.open("w", buffering=1) as output, subprocess.Popen(
             [*prefix, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL, text=True, errors="replace", env=environment) as process:
         assert process.stdout is not None

@@ -43,6 +43,7 @@ CONFIGURATION_HELP = {
     "counter_bits": "Bits of the counters of cycles, 24…48.",
     "checksum_bits": "Bits of an image checked per cycle; 0 means all of a beat.",
     "memory_delays": "Long delay lines are block RAMs.",
+    "single_port_weights": "One port for weights, as SPRAM has; not with memory.",
 }
 
 

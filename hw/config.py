@@ -86,6 +86,9 @@ class AcceleratorConfig:
         with ``entropy``.
     memory_delays : bool
         Long delay lines are block RAMs, not registers.
+    single_port_weights : bool
+        The weight buffer has one port for writing and reading, as large memories of some devices
+        have (SPRAM of iCE40 UltraPlus). Not with ``memory``, which loads while layers run.
 
     Raises
     ------
@@ -118,6 +121,7 @@ class AcceleratorConfig:
     counter_bits: int = 48
     checksum_bits: int = 0
     memory_delays: bool = False
+    single_port_weights: bool = False
 
     def __post_init__(self) -> None:
         for name, (low, high, meaning) in _RANGES.items():
@@ -131,7 +135,7 @@ class AcceleratorConfig:
         if self.basis is None:
             object.__setattr__(self, "basis", self.rows >= BASIS_SIZE)
         for name in ("basis", "max_pool", "residual", "reduce", "move", "memory",
-                     "entropy", "binary", "memory_delays"):
+                     "entropy", "binary", "memory_delays", "single_port_weights"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} must be true or false, not {getattr(self, name)!r}")
         if self.basis and self.rows < BASIS_SIZE:
@@ -159,10 +163,13 @@ class AcceleratorConfig:
                               f"{self.activation_words!r}")
 
     def _check_memory(self) -> None:
-        """Refuse what does not go with memory: sizes without time to write words, and entropy."""
+        """Refuse what does not go with memory: entropy, a port for two, no time to write words."""
         if self.entropy:
             raise ConfigError("entropy must be false with the feature memory: LOAD takes plain "
                               "steps only; set entropy = false, or memory = false")
+        if self.single_port_weights:
+            raise ConfigError("single_port_weights must be false with the feature memory, which "
+                              "loads weights while layers run")
         if self.chunks < 2:
             raise ConfigError(f"drain_lanes must be at most cols / 2 = {self.cols // 2} with the "
                               f"feature memory, not {self.drain_lanes!r}: words from system memory "

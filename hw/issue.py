@@ -148,15 +148,7 @@ class StepIssue(wiring.Component):
         m = Module()
         config, plan = self.config, self.plan
 
-        m.submodules.weight_buffer = memory = Memory(
-            shape=self.step_layout, depth=config.weight_steps, init=[])
-        write, read = memory.write_port(), memory.read_port()
-        step = read.data
-        m.d.comb += [
-            write.en.eq(self.step_write.en),
-            write.addr.eq(self.step_write.addr),
-            write.data.eq(self.step_write.data),
-        ]
+        step, step_word, step_read = self._weight_buffer(m)
 
         # The step at the memory's output.
         pointer     = Signal(range(config.weight_steps + 1))
@@ -206,8 +198,8 @@ class StepIssue(wiring.Component):
             self.unit.first_slice.eq(slice_ == 0),
             self.unit.last_slice.eq(last_slice),
             following.eq(Mux(is_last & last_slice & ~last_tile, group_start, pointer + 1)),
-            read.addr.eq(following),
-            read.en.eq(self.taken | self.start),
+            step_word.eq(following),
+            step_read.eq(self.taken | self.start),
         ]
         with m.If(self.taken):
             m.d.sync += [pointer.eq(following), is_last.eq(step.next_last)]
@@ -224,7 +216,7 @@ class StepIssue(wiring.Component):
                 with m.If(last_group):
                     m.d.sync += self.active.eq(0)
         with m.If(self.start):
-            m.d.comb += read.addr.eq(plan.steps_base)
+            m.d.comb += step_word.eq(plan.steps_base)
             m.d.sync += [
                 self.active.eq(1), is_last.eq(0), far.eq(plan.steps_base >= config.weight_steps),
                 pointer.eq(plan.steps_base), group_start.eq(plan.steps_base),
@@ -237,6 +229,25 @@ class StepIssue(wiring.Component):
         self._address(m, step, tile_word)
         self._coefficients(m, step)
         return m
+
+    def _weight_buffer(self, m):
+        """Return a step, and what reads another one: its word, and whether to read it."""
+        config = self.config
+        m.submodules.weight_buffer = memory = Memory(
+            shape=self.step_layout, depth=config.weight_steps, init=[])
+        write, read = memory.write_port(), memory.read_port()
+        word, enable = Signal.like(read.addr), Signal()
+        m.d.comb += [
+            write.en.eq(self.step_write.en),
+            write.addr.eq(self.step_write.addr),
+            write.data.eq(self.step_write.data),
+            read.addr.eq(word),
+            read.en.eq(enable),
+        ]
+        if config.single_port_weights:  # nothing is loaded while a layer runs: no read waits
+            port = Mux(write.en, self.step_write.addr, word)
+            m.d.comb += [write.addr.eq(port), read.addr.eq(port), read.en.eq(enable & ~write.en)]
+        return read.data, word, enable
 
     def _address(self, m, step, tile_word):
         """Address the activation buffer, for the step, a residual operand or the host."""

@@ -21,8 +21,8 @@ class ProcessingElement(wiring.Component):
     In the cycle of ``last`` the new sum goes to ``result`` instead, and the accumulator restarts
     from 0.
 
-    Timing: what is given is taken into registers first. ``result`` holds from two cycles after
-    ``last`` up to the next one. One step per cycle, no stalls.
+    Timing: registers stand behind the shifter. ``result`` holds from two cycles after ``last`` up
+    to the next one. One step per cycle, no stalls.
 
     Parameters
     ----------
@@ -76,33 +76,27 @@ class ProcessingElement(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        # Registers of each PE: then the way from one to the other is short, wherever the PE is.
-        own_operand     = Signal.like(self.operand)
-        own_coefficient = Signal.like(self.coefficient)
-        own_last        = Signal()
-        m.d.sync += [
-            own_operand.eq(self.operand), own_coefficient.eq(self.coefficient),
-            own_last.eq(self.last),
-        ]
-
         acc   = Signal(signed(self.acc_bits))
         total = Signal(signed(self.acc_bits))
+        own_last = Signal()
         m.submodules.shift_add = shift_add = ShiftAdd(fmt=self.fmt, acc_bits=self.acc_bits)
         m.d.comb += [
             shift_add.acc.eq(acc),
-            shift_add.operand.eq(own_operand),
-            shift_add.valid.eq(own_coefficient.valid),
-            shift_add.sign.eq(own_coefficient.sign),
+            shift_add.operand.eq(self.operand),
+            shift_add.valid.eq(self.coefficient.valid),
+            shift_add.sign.eq(self.coefficient.sign),
             total.eq(shift_add.total),
         ]
+        m.d.sync += own_last.eq(self.last)
         if self.fmt.exponent_bits:
-            m.d.comb += shift_add.exponent.eq(own_coefficient.exponent)
+            m.d.comb += shift_add.exponent.eq(self.coefficient.exponent)
         if self.has_binary:
-            self._count(m, own_operand, shift_add.operand)
+            self._count(m, shift_add.operand)
         if self.max_pool:
+            own_operand = Signal.like(self.operand)
             own_maximum = Signal()
             biased = Signal(ACT_BITS)
-            m.d.sync += own_maximum.eq(self.maximum)
+            m.d.sync += [own_operand.eq(self.operand), own_maximum.eq(self.maximum)]
             m.d.comb += biased.eq(Cat(own_operand[:-1], ~own_operand[-1]))  # operand + 128
             with m.If(own_maximum & (biased > acc[:ACT_BITS])):
                 m.d.comb += total.eq(biased)
@@ -115,18 +109,15 @@ class ProcessingElement(wiring.Component):
             ]
         return m
 
-    def _count(self, m, own_operand, adder_operand):
+    def _count(self, m, adder_operand):
         """Put half a dot product of ±1 in place of the operand."""
-        own_binary  = Signal()
-        own_weights = Signal(PACKED)
         equal = Signal(PACKED)
         count = Signal(range(PACKED + 1))
-        m.d.sync += [own_binary.eq(self.binary), own_weights.eq(self.weights)]
         m.d.comb += [
-            equal.eq(~(own_operand ^ own_weights)),
+            equal.eq(~(self.operand ^ self.weights)),
             count.eq(sum(equal)),
         ]
-        with m.If(own_binary):
+        with m.If(self.binary):
             m.d.comb += adder_operand.eq(count - PACKED // 2)
 
 

@@ -282,43 +282,46 @@ class ReadOutPipeline(wiring.Component):
 
     def _store(self, m, delayed, results):
         config = self.config
-        place = delayed("store", self.bytes_at, "emit", "last_sum", "chunk", "in_image",
-                        "store_word", *(["whole"] if config.binary else []))
-        store    = Signal()
+        # All but the bytes is known a cycle ahead, and has a register in front of the memory.
+        coming = delayed("store", self.bytes_at - 1, "emit", "last_sum", "chunk", "in_image",
+                         "store_word", *(["whole"] if config.binary else []))
+        coming_store = coming.emit & coming.last_sum
+        if config.binary:
+            coming_store &= coming.whole
+        fits     = coming.store_word < config.activation_words
         external = self.external_mode if config.memory else Const(0)
-        m.d.comb += [
-            store.eq(place.emit & place.last_sum & place.whole if config.binary
-                     else place.emit & place.last_sum),
-            self.store_error.eq(store & ~external
-                                & (place.store_word >= config.activation_words)),
-            self.write_word.eq(place.store_word),
+        store, in_image = Signal(), Signal.like(coming.in_image)
+        m.d.sync += [
+            store.eq(coming_store),
+            in_image.eq(coming.in_image),
+            self.store_error.eq(coming_store & ~external & ~fits),
+            self.write_word.eq(coming.store_word),
         ]
         lanes = Signal(data.ArrayLayout(signed(ACT_BITS), config.drain_lanes))
         for lane in range(config.drain_lanes):
-            m.d.comb += lanes[lane].eq(Mux(self.reduce_mode | place.in_image[lane], results[lane],
+            m.d.comb += lanes[lane].eq(Mux(self.reduce_mode | in_image[lane], results[lane],
                                            self.limits.zp_out))
+        writes = coming_store & ~external & fits
         if config.memory:
-            self._store_words(m, store, place.chunk == config.chunks - 1, lanes, external)
-            return
-        # The same bytes for every chunk of the word; the mask says which chunk is meant.
-        m.d.comb += self.write_data.eq(lanes.as_value().replicate(config.chunks))
-        with m.If(store & ~self.store_error):
-            with m.If(self.reduce_mode):
-                m.d.comb += self.write_mask.eq(1)  # the one byte of a reduced map
-            with m.Else():
-                chunk_mask = (1 << config.drain_lanes) - 1
-                m.d.comb += self.write_mask.eq(
-                    Const(chunk_mask, config.cols) << place.chunk * config.drain_lanes)
+            self._store_words(m, store, lanes)
+            last_chunk = coming.chunk == config.chunks - 1
+            m.d.sync += self.spill.eq(coming_store & last_chunk & external)
+            writes &= last_chunk
+            mask = Const(-1, config.cols)
+        else:
+            # The same bytes for every chunk of the word; the mask says which chunk is meant.
+            m.d.comb += self.write_data.eq(lanes.as_value().replicate(config.chunks))
+            chunk_mask = (1 << config.drain_lanes) - 1
+            mask = Const(chunk_mask, config.cols) << coming.chunk * config.drain_lanes
+        m.d.sync += self.write_mask.eq(0)
+        with m.If(writes):  # a reduced map is one byte
+            m.d.sync += self.write_mask.eq(Mux(self.reduce_mode, 1, mask))
 
-    def _store_words(self, m, store, last_chunk, lanes, external):
-        """Collect the chunks of a word, and write it with the last one."""
+    def _store_words(self, m, store, lanes):
+        """Collect the chunks of a word, which is written with the last one."""
         collected = Signal(ACT_BITS * (self.config.cols - self.config.drain_lanes))
         with m.If(store):
             m.d.sync += collected.eq(Cat(collected[len(lanes.as_value()):], lanes))
         m.d.comb += self.write_data.eq(Cat(collected, lanes))
-        with m.If(self.reduce_mode):  # the one byte of a reduced map
+        with m.If(self.reduce_mode):
             m.d.comb += self.write_data.eq(lanes)
-        with m.If(store & last_chunk):
-            m.d.comb += self.spill.eq(external)
-            with m.If(~self.store_error & ~external):
-                m.d.comb += self.write_mask.eq(Mux(self.reduce_mode, 1, -1))

@@ -13,7 +13,9 @@ __all__ = ["ShiftAdd"]
 class ShiftAdd(wiring.Component):
     """``total`` = ``acc`` ± (``operand`` << ``exponent``), or ``acc`` if not ``valid``.
 
-    Combinational. The sum wraps. Without ``valid`` there is no ``sign``: that saves a level.
+    Timing: registers stand between shifter and adder. ``total`` adds to ``acc`` of the same cycle
+    what the others were one cycle ago. The sum wraps. Without ``valid`` there is no ``sign``: that
+    saves a level.
 
     Parameters
     ----------
@@ -65,14 +67,15 @@ class ShiftAdd(wiring.Component):
         most    = self.fmt.exponents - 1  # the largest shift
         operand = Signal(signed(ACT_BITS))
         shifted = Signal(signed(ACT_BITS + 2 * most))
+        own_minus = Signal()
+        own_value = Signal(signed(ACT_BITS + most))
         with m.If(self.valid):
             m.d.comb += operand.eq(self.operand ^ self.sign.replicate(ACT_BITS))
-        m.d.comb += [
-            shifted.eq(Cat(minus.replicate(most), operand).as_signed()
-                       << (self.exponent if most else 0)),
-            self.total.eq((Cat(1, self.acc).as_signed()  # wraps; the compiler proves it need not
-                           + Cat(minus, shifted[most:]).as_signed()) >> 1),
-        ]
+        m.d.comb += shifted.eq(Cat(minus.replicate(most), operand).as_signed()
+                               << (self.exponent if most else 0))
+        m.d.sync += [own_minus.eq(minus), own_value.eq(shifted[most:].as_signed())]
+        m.d.comb += self.total.eq(  # wraps; the compiler proves it need not
+            (Cat(1, self.acc).as_signed() + Cat(own_minus, own_value).as_signed()) >> 1)
 
     def _carry_cells(self, m, minus):
         """Let the carry cells of an ECP5 do the last level of the shifter, too.
@@ -81,7 +84,8 @@ class ShiftAdd(wiring.Component):
         its function is acc ^ (high if select else low). The carry that the bit generates is read
         from the table's quarter with low = high = 0, as a function of (acc, select): it is acc, as
         it must be. The first level inverts, the second one clears without ``valid``: either has
-        that input free.
+        that input free. The registers before the last level are as many as those of the inputs
+        would be.
         """
         # Tables by hand: synthesis would merge two levels, which is quicker and twice as large.
         top   = self.exponent.shape().width - 1
@@ -108,13 +112,20 @@ class ShiftAdd(wiring.Component):
             value = list(stage)
         distance = 1 << top
 
+        own_value  = Signal(len(value))
+        own_select = Signal()
+        own_minus  = Signal()
+        m.d.sync += [
+            own_value.eq(Cat(value)), own_select.eq(self.exponent[-1]), own_minus.eq(minus),
+        ]
+
         def bit_of(index):
-            return value[min(index, len(value) - 1)]
+            return own_value[min(index, len(own_value) - 1)]
 
         # The chain begins with a bit that only makes a carry of `minus`.
-        bits = [(_CARRY_ONLY, (minus, Const(1), Const(1), Const(1)), None)]
-        bits += [(_ADD, (self.acc[i], self.exponent[-1], bit_of(i),
-                         bit_of(i - distance) if i >= distance else minus), self.total[i])
+        bits = [(_CARRY_ONLY, (own_minus, Const(1), Const(1), Const(1)), None)]
+        bits += [(_ADD, (self.acc[i], own_select, bit_of(i),
+                         bit_of(i - distance) if i >= distance else own_minus), self.total[i])
                  for i in range(self.acc_bits)]
         carry_chain(m, bits)
 

@@ -23,3 +23,8 @@ class TangNano20kPlatform(GowinPlatform):
         UARTResource(0, rx="70", tx="69", attrs=Attrs(PULL_MODE="UP", IO_TYPE="LVCMOS33")),
     ]
     connectors: ClassVar[list[Any]] = []
+
+    @property
+    def _chipdb_device(self):
+        """The open tools know the GW2AR, a GW2A with memory in its package, by the GW2A's name."""
+        return self.family.replace("GW2AR", "GW2A")

@@ -41,15 +41,16 @@ _COEFFICIENT_STAGES, _VECTOR_STAGES = 4, 2
 def step_register_bits(config: AcceleratorConfig) -> int:
     """Return the register bits of the array that take a step, accumulators apart.
 
-    Each row has a register for what its PEs share, each PE one for that and for its operand. A test
-    counts the same in the netlist.
+    Each row has a register for what its PEs share, each PE one for its shifted operand, what to add
+    to that, and ``last``. A test counts the same in the netlist.
     """
     shared = config.coefficient.bits + 1  # with `last`
     if config.binary:
         shared += 1 + PACKED  # the mode, and eight weights
-    bits = config.rows * (shared + config.cols * (shared + ACT_BITS))
-    if config.max_pool:  # the first row's mode
-        bits += 1 + config.cols
+    own = ACT_BITS + config.exponents - 1 + 2
+    bits = config.rows * (shared + config.cols * own)
+    if config.max_pool:  # the first row's mode, and operand as it came
+        bits += 1 + config.cols * (1 + ACT_BITS)
     return bits
 
 

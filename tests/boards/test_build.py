@@ -51,7 +51,7 @@ def test_small_ecp5(tmp_path, monkeypatch):
 @pytest.fixture
 def shortcuts(monkeypatch):
     """Let synthesis and place and route take no time."""
-    def synthesise(chosen, folder):
+    def synthesise(chosen, config, folder):
         (folder / "stat.json").write_text('{"design": {"num_cells_by_type": {"LUT4": 5000}}}')
         return 1.0
 

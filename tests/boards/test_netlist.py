@@ -41,8 +41,8 @@ def drawn(seed: int, config: AcceleratorConfig) -> NetworkProgram:
 def test_runs_a_network(target):
     top, config = "netlist", CONFIGS[target]
     names = ["clk", "rst", *(port.name for port in ports(Accelerator(config)))]
-    simulator = build_simulator(gate_level(Accelerator(config), top, target), top, names,
-                                quick=True)
+    netlist = gate_level(Accelerator(config), config, top, target)
+    simulator = build_simulator(netlist, top, names, quick=True)
     for seed in range(3):
         program = drawn(seed, config)
         rng = np.random.default_rng(seed)

@@ -71,7 +71,8 @@ def test_fingerprint_tells_every_parameter() -> None:
         {"host_bits": 32}, {"basis": False}, {"max_pool": False}, {"residual": False},
         {"reduce": False}, {"move": False},
         {"memory": True, "drain_lanes": config.cols // 2}, {"entropy": True}, {"binary": True},
-        {"field_bits": 20}, {"counter_bits": 47}, {"checksum_bits": 8}, {"memory_delays": True}]
+        {"field_bits": 20}, {"counter_bits": 47}, {"checksum_bits": 8}, {"memory_delays": True},
+        {"single_port_weights": True}]
     assert [next(iter(change)) for change in changes] == list(config.as_dict())
     prints = {config.replace(**change).fingerprint for change in changes}
     assert len(prints | {config.fingerprint}) == len(changes) + 1
@@ -82,6 +83,12 @@ def test_entropy_without_memory() -> None:
                                           r"takes plain steps only; set entropy = false, or "
                                           r"memory = false$"):
         AcceleratorConfig(memory=True, entropy=True)
+
+
+def test_one_port_without_memory() -> None:
+    with pytest.raises(ConfigError, match=r"^single_port_weights must be false with the feature "
+                                          r"memory, which loads weights while layers run$"):
+        AcceleratorConfig(memory=True, single_port_weights=True)
 
 
 def test_equal_hardware_is_equal() -> None:

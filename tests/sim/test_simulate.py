@@ -34,7 +34,8 @@ CONFIGS = [
                       activation_words=700, basis_entries=64),
     AcceleratorConfig(rows=4, cols=3, activation_words=512, weight_steps=600, channel_entries=64,
                       basis_entries=64, program_words=64, host_bits=32, field_bits=11,
-                      counter_bits=24, checksum_bits=8, memory_delays=True),
+                      counter_bits=24, checksum_bits=8, memory_delays=True,
+                      single_port_weights=True),
     AcceleratorConfig(rows=20, cols=6, drain_lanes=3, activation_words=300, weight_steps=300,
                       channel_entries=40, binary=True),
 ]
