@@ -19,6 +19,7 @@ import numpy as np
 from smartdeal.golden.formats import ACT_BITS
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import SectionKind, section_format
+from smartdeal.hw.loader import LOADED_KINDS
 from smartdeal.hw.reader import Reader
 from smartdeal.sim.area_features import added
 
@@ -35,8 +36,8 @@ _BYTE_WORDS = 2048
 _LUT_RAM_CELLS = 20
 #: Multiplier blocks of a lane: basis (three times two), requantisation three, residual one.
 _BASIS_DSP, _REQUANTISE_DSP, _RESIDUAL_DSP = 6, 3, 1
-#: Of the load engine, which multiplies runs and units.
-_LOAD_DSP = 1
+#: Of what an EXTERNAL layer writes, tiles · channels; of a product with beats that is no shift.
+_SPILL_DSP, _BEATS_DSP = 1, 2
 
 
 @dataclass(frozen=True)
@@ -143,4 +144,13 @@ def _table_rams(bits: int, depth: int) -> int:
 def _multipliers(config: AcceleratorConfig) -> int:
     lane = (_REQUANTISE_DSP + _BASIS_DSP * bool(config.basis)
             + _RESIDUAL_DSP * config.residual)
-    return config.drain_lanes * lane + _LOAD_DSP * config.memory
+    return config.drain_lanes * lane + (_memory_multipliers(config) if config.memory else 0)
+
+
+def _memory_multipliers(config: AcceleratorConfig) -> int:
+    """Count the multiplier blocks of load engine and store port: numbers of units times beats."""
+    beats = {kind: section_format(kind, config).unit_bytes(config.host_bits)
+             * 8 // config.host_bits for kind in LOADED_KINDS}
+    odd = {kind for kind, count in beats.items() if count & (count - 1)}
+    return (_SPILL_DSP + _BEATS_DSP * bool(odd)
+            + _BEATS_DSP * (SectionKind.ACTIVATIONS in odd))

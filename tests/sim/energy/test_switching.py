@@ -219,12 +219,14 @@ def test_a_layer_by_both_estimates() -> None:
     assert found.cycles == sum(predict(image, config).total for image in images)
     events = sum((count_image(image, config).run for image in images), Events())
     counts = {module.path: module.counts for module in found.modules}
-    # Counted in the netlist and in the program: reads of a word that is not the last one's.
-    assert counts["readout"]["read_basis_table_76x32"] <= 76 * events.basis_reads
-    assert counts["readout"]["read_basis_table_76x32"] > 0
+    # The netlist counts addresses that change: not where a word is read twice in a row, but also
+    # where the address moves without a read, as before and behind a layer.
+    basis = counts["readout"]["read_basis_table_76x32"] / 76
+    assert 0 < basis <= events.basis_reads + 2 * len(images)
     weights = next(name for name in counts["issue"] if name.startswith("read_weight_buffer_"))
     step = step_format(config).bits
-    assert counts["issue"][weights] == step * events.weight_reads
+    reads = counts["issue"][weights] / step
+    assert events.weight_reads <= reads <= events.weight_reads + 2 * len(images)
     rows = {row.name: row for row in found.groups}
     for name in rows:
         assert rows[name].switching_pj > 0, name
