@@ -65,8 +65,10 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         "readout.sum_delay**", "readout.sum_index_delay**", "readout.pack_delay**",
         "readout.store_delay**", "readout_control**", "registers**")),
 }
-#: Rows whose gates stand in another one: those of a PE are its maximum and its count of equal bits.
-_GATES = {"PE registers": "PE shift and add"}
+#: Rows whose gates, or flip-flops, stand in another one: beside its shifter and adder a PE has the
+#: gates of its maximum and its count of equal bits; between the two stand registers.
+_GATES     = {"PE registers": "PE shift and add"}
+_REGISTERS = {"PE shift and add": "PE registers"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,7 +269,8 @@ def grouped(
     sums: dict[str, dict[str, float]] = {name: defaultdict(float) for name in GROUPS}
     for module in modules:
         own = group_of(module.path)
-        rows = {name: own if name == _FLIP_FLOP else _GATES.get(own, own) for name in CELL_CLASSES}
+        rows = {name: (_REGISTERS if name == _FLIP_FLOP else _GATES).get(own, own)
+                for name in CELL_CLASSES}
         for name, row in rows.items():
             sums[row]["cells"] += module.cells.get(name, 0)
         for name, count in module.counts.items():
@@ -277,7 +280,7 @@ def grouped(
                 path = f"{module.path}.{counted.memory}" if module.path else counted.memory
                 sums[group_of(path)]["memory_pj"] += energy
             elif counted == CLOCKED:
-                sums[own]["clock_pj"] += energy
+                sums[rows[_FLIP_FLOP]]["clock_pj"] += energy
             else:
                 sums[rows[counted]]["cells_pj"] += energy
                 sums[rows[counted]]["toggles"] += count
