@@ -236,17 +236,17 @@ class StepIssue(wiring.Component):
         m.submodules.weight_buffer = memory = Memory(
             shape=self.step_layout, depth=config.weight_steps, init=[])
         write, read = memory.write_port(), memory.read_port()
-        word, enable = Signal.like(read.addr), Signal()
         m.d.comb += [
             write.en.eq(self.step_write.en),
-            write.addr.eq(self.step_write.addr),
             write.data.eq(self.step_write.data),
-            read.addr.eq(word),
-            read.en.eq(enable),
         ]
-        if config.single_port_weights:  # nothing is loaded while a layer runs: no read waits
-            port = Mux(write.en, self.step_write.addr, word)
-            m.d.comb += [write.addr.eq(port), read.addr.eq(port), read.en.eq(enable & ~write.en)]
+        if not config.single_port_weights:
+            m.d.comb += write.addr.eq(self.step_write.addr)
+            return read.data, read.addr, read.en
+        # Nothing is loaded while a layer runs: no read waits.
+        word, enable = Signal.like(read.addr), Signal()
+        port = Mux(write.en, self.step_write.addr, word)
+        m.d.comb += [write.addr.eq(port), read.addr.eq(port), read.en.eq(enable & ~write.en)]
         return read.data, word, enable
 
     def _address(self, m, step, tile_word):

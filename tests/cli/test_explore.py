@@ -41,7 +41,7 @@ def test_what_no_model_knows_is_told(capsys: pytest.CaptureFixture[str]) -> None
     command = ("resnet8", "--target", "28nm", "--budget", "mm2=3", "--memory", *_SMALL, "--set",
                "cols=16")
     assert _exit(*command) == 0
-    assert "areas without the hardware of the feature memory" in " ".join(
+    assert "areas without the DMA and the bus around the accelerator" in " ".join(
         capsys.readouterr().out.split())
 
 
