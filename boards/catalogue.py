@@ -107,6 +107,8 @@ _SMALL = dict(rows=2, cols=2, exponents=4, acc_bits=16, sum_bits=32, drain_lanes
               program_words=128, host_bits=32, basis=False, max_pool=False, residual=False,
               reduce=False, move=False, field_bits=11, counter_bits=32,
               checksum_bits=8, memory_delays=True)
+#: Weights in SPRAM, which leaves the block RAMs to activations.
+_SPRAM = dict(weight_steps=8192, single_port_weights=True, activation_words=4096, field_bits=13)
 
 BOARDS = {board.name: board for board in (
     Board("colorlight_5a75b_r7.0", "Colorlight 5A-75B R7.0",
@@ -121,8 +123,8 @@ BOARDS = {board.name: board for board in (
           Resources(lut=7_680, ff=7_680, bram=32, dsp=0), 24, _SMALL, flash="ice40_generic"),
     Board("icebreaker", "1BitSquared iCEBreaker",
           "amaranth_boards.icebreaker:ICEBreakerPlatform", "ice40", "iCE40UP5K-SG48",
-          Resources(lut=5_280, ff=5_280, bram=34, dsp=8), 30, _SMALL, flash="ice40_generic",
-          pll_pad=True),
+          Resources(lut=5_280, ff=5_280, bram=34, dsp=8), 30, _SMALL | _SPRAM,
+          flash="ice40_generic", pll_pad=True),
     Board("icepi_zero", "Icepi Zero 1.3", "amaranth_boards.icepi_zero:IcepiZero1_3Platform",
           "ecp5", "LFE5U-25F-6BG256", _ECP5_25, 40, _MIDDLE),
     Board("icesugar_pro", "Muse Lab iCESugar-pro",

@@ -1,10 +1,11 @@
-"""Simulation models of ECP5 blocks that Yosys knows only by their ports.
+"""Simulation models of blocks that Yosys knows only by their ports, or has no usable model of.
 
-Written from Lattice's documentation (FPGA-TN-02204, FPGA-TN-02205), as far as Yosys uses the
-blocks: no output registers, no pre-adders, no shift chains, memories that start with zeros.
+Written from Lattice's documentation (ECP5: FPGA-TN-02204, FPGA-TN-02205; iCE40 UltraPlus:
+FPGA-TN-02022), as far as Yosys uses the blocks: no output registers, no pre-adders, no shift
+chains, no power modes, memories that start with zeros.
 """
 
-__all__ = ["ECP5_MODELS"]
+__all__ = ["ECP5_MODELS", "ICE40_MODELS"]
 
 
 def _bits(prefix: str, count: int) -> str:
@@ -96,3 +97,18 @@ endmodule
 """
 
 ECP5_MODELS = _MULTIPLIER + _MEMORY
+
+#: After a write the output is what nobody may rely on.
+ICE40_MODELS = """
+module SB_SPRAM256KA(input [13:0] ADDRESS, input [15:0] DATAIN, input [3:0] MASKWREN,
+                     input WREN, CHIPSELECT, CLOCK, STANDBY, SLEEP, POWEROFF,
+                     output reg [15:0] DATAOUT);
+  reg [15:0] memory [0:16383];
+  wire [15:0] mask = {{4{MASKWREN[3]}}, {4{MASKWREN[2]}}, {4{MASKWREN[1]}}, {4{MASKWREN[0]}}};
+  wire on = CHIPSELECT & ~STANDBY & ~SLEEP & POWEROFF;
+  always @(posedge CLOCK) if (on) begin
+    if (WREN) memory[ADDRESS] <= (memory[ADDRESS] & ~mask) | (DATAIN & mask);
+    DATAOUT <= WREN ? ~DATAIN : memory[ADDRESS];
+  end
+endmodule
+"""

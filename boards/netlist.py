@@ -6,7 +6,7 @@ from pathlib import Path
 
 from amaranth.lib import wiring
 
-from smartdeal.boards.cells import ECP5_MODELS
+from smartdeal.boards.cells import ECP5_MODELS, ICE40_MODELS
 from smartdeal.boards.errors import BoardError
 from smartdeal.boards.technology import TARGETS, memory_styles
 from smartdeal.boards.tools import run_tool, yosys_command
@@ -19,8 +19,9 @@ __all__ = ["NETLIST_TARGETS", "gate_level", "with_models"]
 #: By technology, options and name of Yosys' file of simulation models of its cells.
 _MODELS = {"ecp5": "-D NO_INCLUDES +/lattice/cells_sim_ecp5.v",
            "ice40": "-defer -D ICE40_U +/ice40/cells_sim.v"}
-#: Models of the blocks that Yosys knows only by their ports.
-_OWN_MODELS = {"ecp5": ECP5_MODELS, "ice40": ""}
+#: Models of the blocks that Yosys knows only by their ports, or models in a way that takes hours to
+#: read: 16,384 assignments for an SPRAM's loss of power.
+_OWN_MODELS = {"ecp5": ECP5_MODELS, "ice40": ICE40_MODELS}
 NETLIST_TARGETS = tuple(_MODELS)
 
 

@@ -1,5 +1,7 @@
 """The synthesised netlist, of each technology's cells, runs a network exactly as it should."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,9 @@ def test_runs_a_network(target):
     top, config = "netlist", CONFIGS[target]
     names = ["clk", "rst", *(port.name for port in ports(Accelerator(config)))]
     netlist = gate_level(Accelerator(config), config, top, target)
+    # Weights of the UP5K stand in its SPRAM: two blocks of 16,384 words.
+    assert len(re.findall(r"^ *reg \[15:0\] .* \[16383:0\];$", netlist, re.MULTILINE)) == (
+        2 if target == "ice40" else 0)
     simulator = build_simulator(netlist, top, names, quick=True)
     for seed in range(3):
         program = drawn(seed, config)
