@@ -29,7 +29,8 @@ def choose(board: Board, given: Mapping[str, Any]) -> tuple[AcceleratorConfig, s
     """Return a board's accelerator with what the user has given, and why it is that one.
 
     Without sizes a board gets the largest array that fits by the area model, with the board's
-    memories; the catalogue's, where there is no model for the parameters.
+    memories; the catalogue's, where there is no model for the parameters. With other columns than
+    the catalogue's the activation buffer keeps its bytes.
 
     Raises
     ------
@@ -50,6 +51,7 @@ def choose(board: Board, given: Mapping[str, Any]) -> tuple[AcceleratorConfig, s
                         "multipliers, by the area model")
     if "drain_lanes" not in given and board.target == "ecp5":
         values.pop("drain_lanes", None)
+    values["activation_words"] = _words(board.config, given.get("cols", board.config.cols))
     config = AcceleratorConfig(**{**values, **given})
     area = _whole(board, config)
     if area is not None and (short := shortage(board, area)):
@@ -58,6 +60,11 @@ def choose(board: Board, given: Mapping[str, Any]) -> tuple[AcceleratorConfig, s
         raise FitError(f"a {config.rows}×{config.cols} array does not fit {board.name}: it would "
                        f"take about {short}; {hint}")
     return config, "as asked, the rest the board's default"
+
+
+def _words(default: AcceleratorConfig, cols: int) -> int:
+    """Return the words of an activation buffer with as many bytes as the default one."""
+    return max(16, default.activation_bytes // max(1, cols))
 
 
 def largest(board: Board) -> AcceleratorConfig | None:
@@ -115,7 +122,7 @@ def _candidates(board: Board, values: dict[str, Any]) -> Iterator[AcceleratorCon
     default = AcceleratorConfig(**values)
     step = BASIS_SIZE if default.basis else 2
     for cols in _COLS:
-        words = max(16, default.activation_bytes // cols)
+        words = _words(default, cols)
         # Much higher than wide, an array would idle on layers with few filters.
         for rows in range(step, max(step, cols) + 1, step):
             for lanes in (lanes for lanes in range(1, cols + 1) if cols % lanes == 0):

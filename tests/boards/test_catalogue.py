@@ -70,6 +70,8 @@ def test_choice():
     given, why = choose(chosen, {"rows": 6, "cols": 8})
     assert (given.rows, given.cols) == (6, 8)
     assert given.weight_steps == chosen.config.weight_steps
+    assert given.activation_bytes == chosen.config.activation_bytes == 65_536
+    assert choose(chosen, {"cols": 8, "activation_words": 512})[0].activation_words == 512
     assert why == "as asked, the rest the board's default"
     tang = board("tang_nano_9k")
     assert choose(tang, {}) == (tang.config, "the board's default")
