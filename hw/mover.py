@@ -205,13 +205,15 @@ class Mover(wiring.Component):
     def _sum(self, m, name, place, plan, distance):
         """Return a place moved by a distance; both lanes are less than ``cols``."""
         cols   = self.config.cols
+        lanes  = plan[f"{distance}_lane"]
         result = Signal(self.place_layout, name=name)
-        lane   = Signal(9, name=f"{name}_lane")
+        # Lanes from here on are moved into the next word: known as the plan is.
+        bound  = Signal(range(cols + 1), name=f"{name}_bound")
         carry  = Signal(name=f"{name}_carry")
+        m.d.sync += bound.eq(cols - lanes)
         m.d.comb += [
-            lane.eq(place.lane + plan[f"{distance}_lane"]),
-            carry.eq(lane >= cols),
-            result.lane.eq(Mux(carry, lane - cols, lane)),
+            carry.eq(place.lane >= bound),
+            result.lane.eq(Mux(carry, place.lane - bound, place.lane + lanes)),
             # One carry chain: the carry comes in at a bit below the lowest.
             result.word.eq((Cat(1, place.word) + Cat(carry, plan[f"{distance}_word"])) >> 1),
         ]
