@@ -1,4 +1,4 @@
-"""Clock and reset of a board: the device's PLL, and a reset until it is stable."""
+"""Clock and reset of a board: the device's PLL, and a reset, or no clock, until it is stable."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ from amaranth.lib import io, wiring
 
 from smartdeal.boards.errors import BoardError
 
-__all__ = ["BoardClock", "PllSettings", "pll_settings"]
+__all__ = ["BoardClock", "PllSettings", "has_reset", "pll_settings"]
 
 _RESET_CYCLES = 255
 
@@ -27,6 +27,16 @@ class PllSettings:
 
     frequency_hz: float
     parameters: dict[str, Any]
+
+
+def has_reset(target: str) -> bool:
+    """Return whether a design for a technology has a reset.
+
+    On ECP5 the configuration sets all registers and a gate holds the clock until the PLL is stable:
+    the reset would be a net to every register, and as nextpnr puts only registers of one reset in a
+    tile of eight, those with another condition could not stand beside them.
+    """
+    return target != "ecp5"
 
 
 def pll_settings(
@@ -106,6 +116,7 @@ class BoardClock(wiring.Component):
     target : str
     settings : PllSettings
     domain : ClockDomain
+        Without a reset on ECP5, where its clock starts late instead.
     pll_pad : bool
         On iCE40: whether the oscillator's pin belongs to the PLL.
     """
@@ -121,7 +132,7 @@ class BoardClock(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         port   = platform.request(platform.default_clk, dir="-")
-        clock  = self.domain.clk
+        clock  = self.domain.clk if has_reset(self.target) else Signal()
         locked = Signal()
         parameters = {f"p_{name}": value for name, value in self.settings.parameters.items()}
         if self.pll_pad:
@@ -147,19 +158,24 @@ class BoardClock(wiring.Component):
                     i_CLKFB=Const(0), i_FBDSEL=Const(0, 6), i_IDSEL=Const(0, 6),
                     i_ODSEL=Const(0, 6), i_PSDA=Const(0, 4), i_DUTYDA=Const(0, 4),
                     i_FDLY=Const(0, 4))
-        self._reset(m, locked)
+        ready = self._ready(m, clock, locked)
+        if has_reset(self.target):
+            m.d.comb += self.domain.rst.eq(~ready)
+        else:
+            m.submodules.gate = Instance("DCCA", i_CLKI=clock, i_CE=ready, o_CLKO=self.domain.clk)
         return m
 
-    def _reset(self, m, locked):
-        """Hold the reset until the clock has been stable for a while; registers start at 0."""
+    def _ready(self, m, clock, locked):
+        """Return whether the clock has been stable for a while; registers start at 0."""
         start: Any = ClockDomain(reset_less=True, local=True)
         m.domains.start = start
         stable = Signal(2)
         count  = Signal(range(_RESET_CYCLES + 1))
         ready  = Signal()
-        m.d.comb += [start.clk.eq(self.domain.clk), self.domain.rst.eq(~ready)]
+        m.d.comb += start.clk.eq(clock)
         m.d.start += [stable.eq(Cat(locked, stable[0])), ready.eq(count == _RESET_CYCLES)]
         with m.If(~stable[1]):
             m.d.start += count.eq(0)
         with m.Elif(count != _RESET_CYCLES):
             m.d.start += count.eq(count + 1)
+        return ready

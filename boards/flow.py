@@ -10,7 +10,7 @@ from typing import Any
 
 from smartdeal.boards.bitstream import check_bitstream
 from smartdeal.boards.catalogue import Board
-from smartdeal.boards.clocks import PllSettings, pll_settings
+from smartdeal.boards.clocks import PllSettings, has_reset, pll_settings
 from smartdeal.boards.core import BoardCore
 from smartdeal.boards.errors import BuildStepError, FitError
 from smartdeal.boards.technology import TARGETS, Resources, memory_styles
@@ -95,7 +95,8 @@ def generate(board: Board, config: AcceleratorConfig, clock_mhz: float, folder: 
         content = plan.files[name]
         write_whole(folder / name, content if isinstance(content, bytes) else content.encode())
     write_whole(folder / "core.v", emit(
-        core(), CORE_MODULE, technology=TECHNOLOGIES.get(board.target)).encode())
+        core(), CORE_MODULE, technology=TECHNOLOGIES.get(board.target),
+        reset=has_reset(board.target)).encode())
     script = plan.files[f"build_{_TOP}.sh"]
     lines = (script if isinstance(script, str) else script.decode()).splitlines()
     return Sources(settings, _device_options(board.target, lines),

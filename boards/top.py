@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.build.res import ResourceError
 from amaranth.lib import io, wiring
 
-from smartdeal.boards.clocks import BoardClock, PllSettings
+from smartdeal.boards.clocks import BoardClock, PllSettings, has_reset
 from smartdeal.boards.core import BoardCore
 from smartdeal.hw.verilog import ports
 
@@ -38,12 +38,13 @@ class BoardTop(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.domains.sync = sync = ClockDomain()
+        m.domains.sync = sync = ClockDomain(reset_less=not has_reset(self.target))
         m.submodules.clock = BoardClock(self.target, self.settings, sync,
                                                pll_pad=self.pll_pad)
         signals = {port.name: Signal(port.width, name=port.name) for port in ports(self.core)}
         m.submodules.core = Instance(
-            CORE_MODULE, ("i", "clk", ClockSignal()), ("i", "rst", ResetSignal()),
+            CORE_MODULE, ("i", "clk", ClockSignal()),
+            *([("i", "rst", ResetSignal())] if has_reset(self.target) else []),
             *(("i" if port.direction == "input" else "o", port.name, signals[port.name])
               for port in ports(self.core)))
 

@@ -15,7 +15,8 @@ class ActivationBuffer(wiring.Component):
     """Banked memory with an unaligned vector read and an unaligned write with byte enables.
 
     Timing: a vector appears ``READ_LATENCY`` cycles after its address; one read and one write per
-    cycle. A read in the cycle of a write to the same word returns the old bytes.
+    cycle. A read less than ``WRITE_LATENCY`` + 1 cycles after a write to the same word returns the
+    old bytes.
 
     Parameters
     ----------
@@ -36,7 +37,8 @@ class ActivationBuffer(wiring.Component):
     write_data : In(ArrayLayout(signed(8), cols))
     """
 
-    READ_LATENCY = 3
+    READ_LATENCY  = 3
+    WRITE_LATENCY = 1
 
     read_word:  Signal
     read_lane:  Signal
@@ -79,6 +81,9 @@ class ActivationBuffer(wiring.Component):
                 # Banks below the lane hold the vector's end, in the following word.
                 read.addr.eq(Mux(self.read_lane > bank, next_word, self.read_word)),
                 read.en.eq(1),
+            ]
+            # Registers of each bank: writes come from three places, and banks stand far apart.
+            m.d.sync += [
                 write.addr.eq(self._write_address(bank, next_written)),
                 write.data.eq(self.write_data[bank]),
                 write.en.eq(self.write_mask[bank]),

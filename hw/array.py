@@ -6,10 +6,11 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
 from smartdeal.golden.formats import ACT_BITS
+from smartdeal.hw.block import BLOCK_COLS, BLOCK_ROWS, ProcessingBlock
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.delay import Delay
 from smartdeal.hw.multiplexer import Multiplexer
-from smartdeal.hw.pe import ProcessingRow, coefficient_layout
+from smartdeal.hw.pe import coefficient_layout
 
 __all__ = ["ProcessingArray"]
 
@@ -17,9 +18,9 @@ __all__ = ["ProcessingArray"]
 class ProcessingArray(wiring.Component):
     """R rows of N PEs; results are read one row and ``drain_lanes`` columns at a time.
 
-    Timing: coefficients, ``last`` and ``maximum`` are given a cycle before their vector. ``lanes``
-    shows the selected results ``READ_LATENCY`` cycles after ``read_row`` and ``read_chunk``; a
-    selection ``RESULT_LATENCY`` cycles after the last vector already sees the new results.
+    Timing: coefficients, ``last`` and ``maximum`` are given with their vector. ``lanes`` shows the
+    selected results ``READ_LATENCY`` cycles after ``read_row`` and ``read_chunk``; a selection
+    ``RESULT_LATENCY`` cycles after the last vector already sees the new results.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ class ProcessingArray(wiring.Component):
     """
 
     READ_LATENCY   = 3
-    RESULT_LATENCY = 1
+    RESULT_LATENCY = 2
 
     vector:       data.View
     coefficients: data.View
@@ -76,35 +77,17 @@ class ProcessingArray(wiring.Component):
         m = Module()
         config = self.config
 
+        results = self._blocks(m)
         # One wide multiplexer per column picks the row, then a narrow one the chunk: about half
         # the cells of a shift chain through the array.
         column = Signal(data.ArrayLayout(config.acc_bits, config.cols))
-        rows = []
-        for row in range(config.rows):
-            m.submodules[f"row_{row}"] = pe_row = ProcessingRow(
-                cols=config.cols, fmt=config.coefficient, acc_bits=config.acc_bits,
-                max_pool=config.max_pool and row == 0, binary=config.binary)
-            rows.append(pe_row)
-            m.d.comb += [
-                pe_row.vector.eq(self.vector),
-                pe_row.coefficient.eq(self.coefficients[row]),
-                pe_row.last.eq(self.last),
-            ]
-            if config.binary:
-                m.d.comb += [pe_row.binary.eq(self.binary),
-                             pe_row.weights.eq(self.coefficients[row])]
-                with m.If(self.binary):  # a dot product of ±1 is twice what the PE counts
-                    m.d.comb += pe_row.coefficient.eq(coefficient_layout(
-                        config.coefficient).const({"valid": 1, "sign": 0, "exponent": 1}))
-            if pe_row.max_pool:
-                m.d.comb += pe_row.maximum.eq(self.maximum)
         for col in range(config.cols):
             m.submodules[f"column_{col}"] = pick = ColumnSelect(
                 rows=config.rows, bits=config.acc_bits)
             m.d.comb += [
                 pick.read.eq(self.read),
                 pick.row.eq(self.read_row),
-                *(pick.i[row].eq(rows[row].results[col]) for row in range(config.rows)),
+                *(pick.i[row].eq(results[row][col]) for row in range(config.rows)),
                 column[col].eq(pick.o),
             ]
 
@@ -120,6 +103,38 @@ class ProcessingArray(wiring.Component):
             ]
             m.d.sync += self.lanes[lane].eq(pick.o)
         return m
+
+    def _blocks(self, m):
+        """Return the results of the PEs, by row and column."""
+        config, coefficient = self.config, coefficient_layout(self.config.coefficient)
+        # A dot product of ±1 is twice what the PE counts.
+        twice   = coefficient.const({"valid": 1, "sign": 0, "exponent": 1})
+        results = [[Const(0)] * config.cols for _ in range(config.rows)]
+        for top in range(0, config.rows, BLOCK_ROWS):
+            for left in range(0, config.cols, BLOCK_COLS):
+                m.submodules[f"block_{top // BLOCK_ROWS}_{left // BLOCK_COLS}"] = block = (
+                    ProcessingBlock(
+                        rows=min(BLOCK_ROWS, config.rows - top),
+                        cols=min(BLOCK_COLS, config.cols - left),
+                        fmt=config.coefficient, acc_bits=config.acc_bits,
+                        max_pool=config.max_pool and top == 0, binary=config.binary))
+                m.d.comb += block.last.eq(self.last)
+                if block.max_pool:
+                    m.d.comb += block.maximum.eq(self.maximum)
+                if config.binary:
+                    m.d.comb += block.binary.eq(self.binary)
+                for col in range(block.cols):
+                    m.d.comb += block.vector[col].eq(self.vector[left + col])
+                for row in range(block.rows):
+                    code = self.coefficients[top + row]
+                    m.d.comb += block.coefficients[row].eq(code)
+                    if config.binary:
+                        m.d.comb += block.weights[row].eq(code)
+                        with m.If(self.binary):
+                            m.d.comb += block.coefficients[row].eq(twice)
+                    results[top + row][left:left + block.cols] = [
+                        block.results[row][col] for col in range(block.cols)]
+        return results
 
 
 class ColumnSelect(wiring.Component):

@@ -40,7 +40,7 @@ class StepIssue(wiring.Component):
     unit's last step also while the unit before is still being read out.
 
     Timing: a step's vector reaches the array ``READ_LATENCY`` cycles after the step was taken, and
-    its coefficients a cycle before.
+    its coefficients with it.
 
     Parameters
     ----------
@@ -289,7 +289,7 @@ class StepIssue(wiring.Component):
         layout = data.StructLayout({"coefficients": self.coefficients.shape(), "last": 1,
                                     **({"binary": 1} if self.config.binary else {})})
         m.submodules.coefficient_delay = line = Delay(
-            layout, self.READ_LATENCY - 1, memory=self.config.memory_delays)
+            layout, self.READ_LATENCY, memory=self.config.memory_delays)
         with m.If(self.taken):
             m.d.comb += line.i.coefficients.eq(step.coefficients)
             if self.config.binary:

@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from smartdeal.golden.formats import ACT_BITS
-from smartdeal.hw.activation import rotate_left
+from smartdeal.hw.activation import ActivationBuffer, rotate_left
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.delay import Delay
 from smartdeal.hw.isa import MOVE_INSTRUCTION, MoveFlag
@@ -47,7 +47,7 @@ class Mover(wiring.Component):
         The target is outside the buffer; nothing was written.
     """
 
-    LATENCY = StepIssue.READ_LATENCY + 3
+    LATENCY = StepIssue.READ_LATENCY + 3 + ActivationBuffer.WRITE_LATENCY
 
     plan:        data.View
     start:       Signal

@@ -21,8 +21,9 @@ class ProcessingElement(wiring.Component):
     In the cycle of ``last`` the new sum goes to ``result`` instead, and the accumulator restarts
     from 0.
 
-    Timing: registers stand behind the shifter. ``result`` holds from two cycles after ``last`` up
-    to the next one. One step per cycle, no stalls.
+    Timing: registers stand behind the shifter, so ``last`` is given a cycle after its operand.
+    ``result`` holds from the cycle after ``last`` up to the next one. One step per cycle, no
+    stalls.
 
     Parameters
     ----------
@@ -76,9 +77,11 @@ class ProcessingElement(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        acc   = Signal(signed(self.acc_bits))
+        # Of the two registers behind the adder, place and route joins that one to it whose name
+        # comes last in the alphabet (nextpnr). It must be the accumulator: its reset comes from
+        # the block, and the registers of an ECP5's tile have one reset.
+        acc   = Signal(signed(self.acc_bits), name="running_sum")
         total = Signal(signed(self.acc_bits))
-        own_last = Signal()
         m.submodules.shift_add = shift_add = ShiftAdd(fmt=self.fmt, acc_bits=self.acc_bits)
         m.d.comb += [
             shift_add.acc.eq(acc),
@@ -87,7 +90,6 @@ class ProcessingElement(wiring.Component):
             shift_add.sign.eq(self.coefficient.sign),
             total.eq(shift_add.total),
         ]
-        m.d.sync += own_last.eq(self.last)
         if self.fmt.exponent_bits:
             m.d.comb += shift_add.exponent.eq(self.coefficient.exponent)
         if self.has_binary:
@@ -102,7 +104,7 @@ class ProcessingElement(wiring.Component):
                 m.d.comb += total.eq(biased)
 
         m.d.sync += acc.eq(total)
-        with m.If(own_last):
+        with m.If(self.last):
             m.d.sync += [
                 acc.eq(0),
                 self.result.eq(total),
@@ -122,9 +124,10 @@ class ProcessingElement(wiring.Component):
 
 
 class ProcessingRow(wiring.Component):
-    """One array row: N PEs that share a coefficient, each with its own column's operand.
+    """PEs of one array row: they share a coefficient, each has its own column's operand.
 
-    Timing: what the PEs share is given a cycle before ``vector``.
+    Timing: what the PEs share is given a cycle before ``vector``, but ``last``, which is given a
+    cycle after it.
 
     Parameters
     ----------
@@ -172,8 +175,7 @@ class ProcessingRow(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # Registers of each row: no register of the device could drive the whole array in time.
-        coefficient, last = Signal.like(self.coefficient), Signal()
+        coefficient = Signal.like(self.coefficient)
         valid = self.coefficient.valid
         maximum, binary, weights = Signal(), Signal(), Signal(PACKED)
         if self.max_pool:
@@ -181,7 +183,7 @@ class ProcessingRow(wiring.Component):
             valid &= ~self.maximum
         m.d.sync += [
             coefficient.eq(self.coefficient), coefficient.valid.eq(valid),
-            coefficient.sign.eq(valid & self.coefficient.sign), last.eq(self.last),
+            coefficient.sign.eq(valid & self.coefficient.sign),
         ]
         if self.has_binary:
             m.d.sync += [binary.eq(self.binary), weights.eq(self.weights)]
@@ -192,7 +194,7 @@ class ProcessingRow(wiring.Component):
             m.d.comb += [
                 pe.operand.eq(self.vector[col]),
                 pe.coefficient.eq(coefficient),
-                pe.last.eq(last),
+                pe.last.eq(self.last),
                 self.results[col].eq(pe.result),
             ]
             if self.max_pool:

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from smartdeal.golden.formats import ACT_BITS, PACKED
 from smartdeal.hw.accumulate import SumStage
+from smartdeal.hw.activation import ActivationBuffer
 from smartdeal.hw.array import ProcessingArray
 from smartdeal.hw.basis import BasisStage
 from smartdeal.hw.config import AcceleratorConfig
@@ -119,7 +120,7 @@ class ReadOutPipeline(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from a command to its bytes in the activation buffer."""
-        return self.bytes_at + 1
+        return self.bytes_at + 1 + ActivationBuffer.WRITE_LATENCY
 
     @staticmethod
     def lanes_latency() -> int:

@@ -14,10 +14,10 @@ CHECK_CYCLES = 1
 
 #: Cycles from the last read-out command of a layer to its last byte in the activation buffer, the
 #: same for every configuration; a shorter pipeline waits.
-FLUSH_CYCLES = 20
+FLUSH_CYCLES = 22
 
 #: The same from the last vector that a MOVE instruction asks for.
-MOVE_FLUSH_CYCLES = 8
+MOVE_FLUSH_CYCLES = 9
 
 #: Cycles of a LAYER instruction besides its units of work and ``drain_lanes``: to fetch and check
 #: it, 2 to prepare and start, 1 until the last unit is known to the read-out, 1 to notice the end,

@@ -1,6 +1,7 @@
 """The energy of events on one accelerator: which hardware each event moves, and at what width."""
 
 from smartdeal.golden.formats import ACT_BITS, BASIS_BITS, BASIS_SIZE, PACKED, REQUANTISE
+from smartdeal.hw.block import BLOCK_COLS, BLOCK_ROWS
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import LOAD_INSTRUCTION, basis_format, channel_format, step_format
 from smartdeal.hw.reader import Reader
@@ -35,22 +36,25 @@ COMPONENTS: dict[str, str] = {
 #: addresses, state machines. Our estimate.
 CONTROL_BITS = 64
 #: Stages that a step's coefficients and vector pass on the way to the array.
-_COEFFICIENT_STAGES, _VECTOR_STAGES = 4, 2
+_COEFFICIENT_STAGES, _VECTOR_STAGES = 5, 2
 
 
 def step_register_bits(config: AcceleratorConfig) -> int:
     """Return the register bits of the array that take a step, accumulators apart.
 
-    Each row has a register for what its PEs share, each PE one for its shifted operand, what to add
-    to that, and ``last``. A test counts the same in the netlist.
+    Each block has registers for its vector and ``last``, which goes on with the shifted operands;
+    each of its rows one for what its PEs share, each PE one for its shifted operand and what to add
+    to that. A test counts the same in the netlist.
     """
-    shared = config.coefficient.bits + 1  # with `last`
+    down, across = -(-config.rows // BLOCK_ROWS), -(-config.cols // BLOCK_COLS)
+    shared = config.coefficient.bits
     if config.binary:
         shared += 1 + PACKED  # the mode, and eight weights
-    own = ACT_BITS + config.exponents - 1 + 2
-    bits = config.rows * (shared + config.cols * own)
+    own = ACT_BITS + config.exponents - 1 + 1
+    bits = (down * config.cols * ACT_BITS + 2 * down * across
+            + config.rows * (across * shared + config.cols * own))
     if config.max_pool:  # the first row's mode, and operand as it came
-        bits += 1 + config.cols * (1 + ACT_BITS)
+        bits += across + config.cols * (1 + ACT_BITS)
     return bits
 
 
@@ -104,7 +108,7 @@ def price(
         * wide_sram_pj(32, config.program_words, t)
         + register_pj(cycles * CONTROL_BITS + e.steps * _COEFFICIENT_STAGES
                       * config.rows * config.code_bits
-                      + vectors * _VECTOR_STAGES * config.cols * ACT_BITS, t),
+                      + (vectors * _VECTOR_STAGES * config.cols + written) * ACT_BITS, t),
     }
 
 

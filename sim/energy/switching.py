@@ -51,8 +51,9 @@ class SwitchingError(ValueError):
 #: What stands in a row: components of the event model, and the instances and memories that are the
 #: same hardware. ``*`` stands for anything between two dots, ``**`` for dots, too.
 GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "PE shift and add": (("PE shift", "PE add"), ("array.row_*.pe_*.shift_add**",)),
-    "PE registers": (("PE registers",), ("array.row_*", "array.row_*.pe_*")),
+    "PE shift and add": (("PE shift", "PE add"), ("array.block_*.row_*.pe_*.shift_add**",)),
+    "PE registers": (("PE registers",), ("array.block_*", "array.block_*.row_*",
+                                         "array.block_*.row_*.pe_*")),
     "read-out": (("read-out",), ("array", "array.chunk_delay", "array.column_**", "array.lane_**",
                                  "readout.sum_stage**")),
     "basis": (("basis",), ("readout.basis_**",)),

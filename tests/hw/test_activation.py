@@ -31,6 +31,7 @@ def test_unaligned_reads_and_masked_writes(simulate, cols):
 
     async def bench(ctx):
         await write(ctx)
+        await ctx.tick().repeat(dut.WRITE_LATENCY)
         for word in range(words - 1):
             for lane in range(cols):
                 ctx.set(dut.read_word, word)

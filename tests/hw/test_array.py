@@ -8,7 +8,9 @@ from smartdeal.hw.array import ProcessingArray
 from smartdeal.hw.config import AcceleratorConfig
 
 
-@pytest.mark.parametrize(("rows", "cols", "lanes"), [(2, 2, 1), (3, 4, 2), (5, 3, 3), (4, 6, 2)])
+@pytest.mark.parametrize(("rows", "cols", "lanes"), [
+    (2, 2, 1), (3, 4, 2), (5, 3, 3), (4, 6, 2), (9, 10, 5),  # the last has four blocks
+])
 def test_computes_and_reads_out_at_once(simulate, rows, cols, lanes):
     config = AcceleratorConfig(rows=rows, cols=cols, drain_lanes=lanes)
     dut = ProcessingArray(config)
@@ -17,7 +19,6 @@ def test_computes_and_reads_out_at_once(simulate, rows, cols, lanes):
     selections = [(row, chunk) for row in range(rows) for chunk in range(config.chunks)]
 
     async def steps(ctx):
-        following = [0] * cols
         for _unit in range(5):
             sums = [[0] * cols for _ in range(rows)]
             # Reading out takes as many cycles as a unit of work has at least here.
@@ -26,9 +27,7 @@ def test_computes_and_reads_out_at_once(simulate, rows, cols, lanes):
                 vector = [rng.randrange(-128, 128) for _ in range(cols)]
                 terms = [(rng.randrange(2), rng.randrange(2), rng.randrange(8))
                          for _ in range(rows)]
-                # Coefficients come a cycle before their vector.
-                ctx.set(dut.vector, following)
-                following = vector
+                ctx.set(dut.vector, vector)
                 for row, (valid, sign, exponent) in enumerate(terms):
                     ctx.set(dut.coefficients[row],
                             {"valid": valid, "sign": sign, "exponent": exponent})
@@ -38,7 +37,6 @@ def test_computes_and_reads_out_at_once(simulate, rows, cols, lanes):
                 await ctx.tick()
             results.append(sums)
         ctx.set(dut.last, 0)
-        ctx.set(dut.vector, following)
 
     async def read_out(ctx):
         for unit in range(5):

@@ -20,13 +20,14 @@ def test_shift_and_add(simulate, exponents, acc_bits):
     rng = random.Random(1)
 
     async def bench(ctx):
-        acc, due = 0, None  # what the result must be in the next cycle
+        acc, due, before = 0, None, 0  # what the result must be in the next cycle
         for _ in range(400):
             operand, valid, sign = rng.randrange(-128, 128), rng.random() < 0.8, rng.randrange(2)
             exponent, last = rng.randrange(exponents), rng.random() < 0.1
             ctx.set(dut.operand, operand)
             ctx.set(dut.coefficient, {"valid": valid, "sign": valid and sign, "exponent": exponent})
-            ctx.set(dut.last, last)
+            ctx.set(dut.last, before)  # a cycle after its operand
+            before = last
             await ctx.tick()
             acc = wrapped(acc + valid * (-1) ** sign * (operand << exponent), acc_bits)
             if due is not None:
@@ -43,7 +44,7 @@ def test_binary(simulate):
     rng = random.Random(3)
 
     async def bench(ctx):
-        total, due = 0, None
+        total, due, before = 0, None, 0
         for number in range(400):
             operand, weights, last = rng.randrange(256), rng.randrange(256), rng.random() < 0.1
             if number < 2:  # all equal, none equal
@@ -53,7 +54,8 @@ def test_binary(simulate):
             ctx.set(dut.weights, weights)
             ctx.set(dut.binary, binary)
             ctx.set(dut.coefficient, {"valid": binary, "sign": 0, "exponent": 1})
-            ctx.set(dut.last, last)
+            ctx.set(dut.last, before)  # a cycle after its operand
+            before = last
             await ctx.tick()
             dot = sum(1 if operand >> bit & 1 == weights >> bit & 1 else -1 for bit in range(8))
             total += dot * binary
@@ -70,12 +72,13 @@ def test_maximum(simulate):
     rng = random.Random(2)
 
     async def bench(ctx):
-        largest, due = 0, None
+        largest, due, before = 0, None, 0
         for _ in range(400):
             operand, taken, last = rng.randrange(-128, 128), rng.random() < 0.5, rng.random() < 0.2
             ctx.set(dut.operand, operand)
             ctx.set(dut.maximum, taken)
-            ctx.set(dut.last, last)
+            ctx.set(dut.last, before)  # a cycle after its operand
+            before = last
             await ctx.tick()
             largest = max(largest, operand + 128) if taken else largest
             if due is not None:
@@ -92,7 +95,9 @@ def test_result_holds(simulate):
     async def bench(ctx):
         ctx.set(dut.operand, 5)
         ctx.set(dut.coefficient, {"valid": 1, "sign": 0, "exponent": 2})
+        await ctx.tick()
         ctx.set(dut.last, 1)
+        ctx.set(dut.coefficient, {"valid": 0})
         await ctx.tick()
         ctx.set(dut.last, 0)
         await ctx.tick().repeat(10)
@@ -106,13 +111,12 @@ def test_row_shares_the_coefficient(simulate):
 
     async def bench(ctx):
         ctx.set(dut.coefficient, {"valid": 1, "sign": 1, "exponent": 3})
-        ctx.set(dut.last, 1)
         await ctx.tick()
         ctx.set(dut.coefficient, {"valid": 0})
-        ctx.set(dut.last, 0)
         ctx.set(dut.vector, [1, -2, 3])
         await ctx.tick()
         ctx.set(dut.vector, [0, 0, 0])
+        ctx.set(dut.last, 1)
         await ctx.tick()
         assert [ctx.get(dut.results[col]) for col in range(3)] == [-8, 16, -24]
 

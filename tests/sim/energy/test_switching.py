@@ -13,9 +13,9 @@ from amaranth.lib.wiring import In, Out
 
 from smartdeal.boards.gates import CountingNetlist, MemoryClass, counter_class, counting_netlist
 from smartdeal.hw.accelerator import Accelerator
+from smartdeal.hw.array import ProcessingArray
 from smartdeal.hw.config import AcceleratorConfig
 from smartdeal.hw.isa import basis_format, channel_format, step_format
-from smartdeal.hw.pe import ProcessingRow
 from smartdeal.hw.verilog import emit
 from smartdeal.sim.cases import draw_case
 from smartdeal.sim.energy.arithmetic import wide_sram_pj
@@ -109,9 +109,10 @@ def test_toggles_by_hand(
 def _modules() -> list[ModuleSwitching]:
     return [
         ModuleSwitching(path="", cells={"gate": 1}, counts={"gate": 3}),
-        ModuleSwitching(path="array.row_1.pe_0.shift_add", cells={"complex": 5, "flip_flop": 4},
+        ModuleSwitching(path="array.block_0_0.row_1.pe_0.shift_add",
+                        cells={"complex": 5, "flip_flop": 4},
                         counts={"complex": 100, "flip_flop": 6, "clock": 40}),
-        ModuleSwitching(path="array.row_1.pe_0", cells={"flip_flop": 8, "gate": 2},
+        ModuleSwitching(path="array.block_0_0.row_1.pe_0", cells={"flip_flop": 8, "gate": 2},
                         counts={"flip_flop": 20, "clock": 80, "gate": 7}),
         ModuleSwitching(path="issue", cells={}, counts={"read_weight_buffer_45x2048": 450}),
         # At sum_bits = 33 words of both tables have 76 bits.
@@ -189,7 +190,8 @@ def test_every_instance_is_in_one_row() -> None:
     for size in SIZES:
         config = AcceleratorConfig(**{"activation_words": 64, "weight_steps": 64, **size})
         every |= instances(emit(Accelerator(config), "top"), "top")
-    assert {"", "array.row_2.pe_1.shift_add", "readout.basis_table", "readout.channel_table",
+    assert {"", "array.block_0_0", "array.block_0_0.row_2.pe_1.shift_add",
+            "readout.basis_table", "readout.channel_table",
             "issue.weight_buffer", "activations.bank_0", "loader.decoder.places"} <= every
     assert {group_of(path) for path in every} == set(GROUPS)  # refuses what is not in one row
     unused = [pattern for _, patterns in GROUPS.values() for pattern in patterns
@@ -238,14 +240,13 @@ def test_a_layer_by_both_estimates() -> None:
 
 @pytest.mark.parametrize("features", [
     {"max_pool": False}, {"max_pool": True}, {"max_pool": True, "binary": True, "rows": 8},
-], ids=["plain", "maximum", "binary"])
+    {"max_pool": True, "rows": 9, "cols": 10},
+], ids=["plain", "maximum", "binary", "blocks"])
 def test_register_bits_are_those_of_the_netlist(features: dict[str, Any]) -> None:
     config = AcceleratorConfig(**{"rows": 2, "cols": 3, "acc_bits": 17, "basis": False, **features})
-    first, other = (sum(module.get("flip_flop", 0) for module in counting_netlist(ProcessingRow(
-        cols=config.cols, fmt=config.coefficient, acc_bits=config.acc_bits, max_pool=maximum,
-        binary=config.binary), "row", "last").cells.values())
-        for maximum in (config.max_pool, False))
-    found = first + (config.rows - 1) * other
+    cells = counting_netlist(ProcessingArray(config), "array", "last").cells
+    found = sum(module.get("flip_flop", 0) for path, module in cells.items()
+                if path.startswith("block_"))
     accumulators = 2 * config.acc_bits * config.rows * config.cols
     assert found == step_register_bits(config) + accumulators
 
