@@ -32,6 +32,9 @@ _NEXTPNR = {"ecp5": "nextpnr-ecp5", "ice40": "nextpnr-ice40", "gowin": "nextpnr-
 #: What nextpnr says of a design that is too large.
 _NO_ROOM = re.compile(r"Failed to expand region.* of \d+ \w+|[Uu]nable to place cell.*|"
                       r"no Bels remaining.*|No Bels remaining.*")
+#: Without it, nextpnr squares the number of cells for a limit of its attempts to place one: more
+#: than 46,340 cells overflow, and it gives up after the least number.
+_PLACER = {"ecp5": ("--placer-heap-cell-placement-timeout", "0")}
 _PACKER = {"ecp5": "ecppack", "ice40": "icepack", "gowin": "gowin_pack"}
 
 
@@ -189,7 +192,7 @@ def route(
         seconds = run_tool(
             [*command(_NEXTPNR[target]), *sources.device_options, "--json", "netlist.json", *files,
              "--freq", f"{sources.clock_mhz:g}", "--seed", str(seed), "--timing-allow-fail",
-             "--report", report],
+             "--report", report, *_PLACER.get(target, ())],
             what=f"place and route, seed {seed},", folder=folder, log=log, nice=nice, watch=watch)
     except BuildStepError as error:
         if found := _NO_ROOM.search(log.read_text()):

@@ -56,16 +56,16 @@ class NaiveElement(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         bits    = self.pe.acc_bits
-        acc     = Signal(signed(bits))
+        acc     = Signal(signed(bits), name="running_sum")
         total   = Signal(signed(bits))
         biased  = Signal(8)
         power   = Signal(range(self.pe.fmt.max_magnitude + 1))
         # Registers by the names that they have in the PE, so that Yosys finds them.
-        own_operand, code, own_last, own_maximum = (
+        own_operand, code, own_maximum = (
             Signal.like(getattr(self, name), name=f"own_{name}") for name in
-            ("operand", "coefficient", "last", "maximum"))
+            ("operand", "coefficient", "maximum"))
         m.d.sync += [
-            own_operand.eq(self.operand), code.eq(self.coefficient), own_last.eq(self.last),
+            own_operand.eq(self.operand), code.eq(self.coefficient),
             own_maximum.eq(self.maximum),
         ]
         m.d.comb += [
@@ -77,8 +77,8 @@ class NaiveElement(wiring.Component):
         with m.Else():
             product = own_operand * power
             m.d.comb += total.eq(Mux(code.sign, acc - product, acc + product + self.mistake))
-        m.d.sync += acc.eq(Mux(own_last, 0, total))
-        with m.If(own_last):
+        m.d.sync += acc.eq(Mux(self.last, 0, total))
+        with m.If(self.last):
             m.d.sync += self.result.eq(total)
         return m
 
