@@ -70,7 +70,8 @@ def _ecp5(input_hz, device):
                 yield PllSettings(frequency, {
                     "CLKI_DIV": divide, "CLKFB_DIV": multiply, "CLKOP_DIV": output,
                     "CLKOP_CPHASE": output - 1, "CLKOP_FPHASE": 0, "FEEDBK_PATH": "CLKOP",
-                    "CLKOP_ENABLE": "ENABLED", "PLLRST_ENA": "DISABLED",
+                    "CLKOP_ENABLE": "ENABLED", "CLKOS_DIV": output, "CLKOS_CPHASE": output - 1,
+                    "CLKOS_FPHASE": 0, "CLKOS_ENABLE": "ENABLED", "PLLRST_ENA": "DISABLED",
                     "STDBY_ENABLE": "DISABLED", "DPHASE_SOURCE": "DISABLED",
                     "OUTDIVIDER_MUXA": "DIVA"})
 
@@ -132,7 +133,8 @@ class BoardClock(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         port   = platform.request(platform.default_clk, dir="-")
-        clock  = self.domain.clk if has_reset(self.target) else Signal()
+        clock  = self.domain.clk
+        early  = clock  # runs before the domain may
         locked = Signal()
         parameters = {f"p_{name}": value for name, value in self.settings.parameters.items()}
         if self.pll_pad:
@@ -146,8 +148,11 @@ class BoardClock(wiring.Component):
                                             o_PLLOUTGLOBAL=clock, o_LOCK=locked,
                                             i_RESETB=Const(1), i_BYPASS=Const(0))
             elif self.target == "ecp5":
+                # The PLL's two outputs are alike: a gate cannot be reached from a clock network.
+                clock, early = Signal(), Signal()
                 m.submodules.pll = Instance(
                     "EHXPLLL", **parameters, i_CLKI=buffer.i, i_CLKFB=clock, o_CLKOP=clock,
+                    o_CLKOS=early,
                     i_RST=Const(0), i_STDBY=Const(0), i_PHASESEL0=Const(0), i_PHASESEL1=Const(0),
                     i_PHASEDIR=Const(1), i_PHASESTEP=Const(1), i_PHASELOADREG=Const(1),
                     i_PLLWAKESYNC=Const(0), i_ENCLKOP=Const(0), o_LOCK=locked)
@@ -158,7 +163,7 @@ class BoardClock(wiring.Component):
                     i_CLKFB=Const(0), i_FBDSEL=Const(0, 6), i_IDSEL=Const(0, 6),
                     i_ODSEL=Const(0, 6), i_PSDA=Const(0, 4), i_DUTYDA=Const(0, 4),
                     i_FDLY=Const(0, 4))
-        ready = self._ready(m, clock, locked)
+        ready = self._ready(m, early, locked)
         if has_reset(self.target):
             m.d.comb += self.domain.rst.eq(~ready)
         else:

@@ -9,9 +9,9 @@ from smartdeal.hw.pe import ProcessingRow, coefficient_layout
 
 __all__ = ["BLOCK_COLS", "BLOCK_ROWS", "ProcessingBlock"]
 
-#: Most rows and columns of a block. A register of the device drives that many PEs in time, and the
-#: wires of a block stay short: place and route sees few long ones.
-BLOCK_ROWS = BLOCK_COLS = 8
+#: Most rows and columns of a block. Registers drive that many PEs in time, and few wires are long.
+#: With 8 × 8 an ECP5-85 with 16 × 32 PEs is placed worse (docs/results.md, "Bitstreams").
+BLOCK_ROWS, BLOCK_COLS = 4, 8
 
 
 class ProcessingBlock(wiring.Component):
