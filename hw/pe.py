@@ -80,11 +80,11 @@ class ProcessingElement(wiring.Component):
         # Of the two registers behind the adder, place and route joins that one to it whose name
         # comes last in the alphabet (nextpnr). It must be the accumulator: its reset comes from
         # the block, and the registers of an ECP5's tile have one reset.
-        acc   = Signal(signed(self.acc_bits), name="running_sum")
+        running_sum = Signal(signed(self.acc_bits))
         total = Signal(signed(self.acc_bits))
         m.submodules.shift_add = shift_add = ShiftAdd(fmt=self.fmt, acc_bits=self.acc_bits)
         m.d.comb += [
-            shift_add.acc.eq(acc),
+            shift_add.running_sum.eq(running_sum),
             shift_add.operand.eq(self.operand),
             shift_add.valid.eq(self.coefficient.valid),
             shift_add.sign.eq(self.coefficient.sign),
@@ -100,13 +100,13 @@ class ProcessingElement(wiring.Component):
             biased = Signal(ACT_BITS)
             m.d.sync += [own_operand.eq(self.operand), own_maximum.eq(self.maximum)]
             m.d.comb += biased.eq(Cat(own_operand[:-1], ~own_operand[-1]))  # operand + 128
-            with m.If(own_maximum & (biased > acc[:ACT_BITS])):
+            with m.If(own_maximum & (biased > running_sum[:ACT_BITS])):
                 m.d.comb += total.eq(biased)
 
-        m.d.sync += acc.eq(total)
+        m.d.sync += running_sum.eq(total)
         with m.If(self.last):
             m.d.sync += [
-                acc.eq(0),
+                running_sum.eq(0),
                 self.result.eq(total),
             ]
         return m

@@ -11,11 +11,11 @@ __all__ = ["ShiftAdd"]
 
 
 class ShiftAdd(wiring.Component):
-    """``total`` = ``acc`` ± (``operand`` << ``exponent``), or ``acc`` if not ``valid``.
+    """``total`` = ``running_sum`` ± (``operand`` << ``exponent``), without ``valid`` the sum alone.
 
-    Timing: registers stand between shifter and adder. ``total`` adds to ``acc`` of the same cycle
-    what the others were one cycle ago. The sum wraps. Without ``valid`` there is no ``sign``: that
-    saves a level.
+    Timing: registers stand between shifter and adder. ``total`` adds to ``running_sum`` of the same
+    cycle what the others were one cycle ago. The sum wraps. Without ``valid`` there is no ``sign``:
+    that saves a level.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class ShiftAdd(wiring.Component):
 
     Members
     -------
-    acc : In(signed(acc_bits))
+    running_sum : In(signed(acc_bits))
     operand : In(signed(8))
     valid, sign : In(1)
     exponent : In(fmt.exponent_bits)
@@ -32,22 +32,22 @@ class ShiftAdd(wiring.Component):
     total : Out(signed(acc_bits))
     """
 
-    acc:      Signal
-    operand:  Signal
-    valid:    Signal
-    sign:     Signal
-    total:    Signal
-    exponent: Signal
+    running_sum: Signal
+    operand:     Signal
+    valid:       Signal
+    sign:        Signal
+    total:       Signal
+    exponent:    Signal
 
     def __init__(self, *, fmt: CoefficientFormat, acc_bits: int):
         self.fmt      = fmt
         self.acc_bits = acc_bits
         super().__init__({
-            "acc":      In(signed(acc_bits)),
-            "operand":  In(signed(ACT_BITS)),
-            "valid":    In(1),
-            "sign":     In(1),
-            "total":    Out(signed(acc_bits)),
+            "running_sum": In(signed(acc_bits)),
+            "operand":     In(signed(ACT_BITS)),
+            "valid":       In(1),
+            "sign":        In(1),
+            "total":       Out(signed(acc_bits)),
             **({"exponent": In(fmt.exponent_bits)} if fmt.exponent_bits else {}),
         })
 
@@ -75,7 +75,7 @@ class ShiftAdd(wiring.Component):
                                << (self.exponent if most else 0))
         m.d.sync += [own_minus.eq(minus), own_value.eq(shifted[most:].as_signed())]
         m.d.comb += self.total.eq(  # wraps; the compiler proves it need not
-            (Cat(1, self.acc).as_signed() + Cat(own_minus, own_value).as_signed()) >> 1)
+            (Cat(1, self.running_sum).as_signed() + Cat(own_minus, own_value).as_signed()) >> 1)
 
     def _carry_cells(self, m, minus):
         """Let the carry cells of an ECP5 do the last level of the shifter, too.
@@ -124,7 +124,7 @@ class ShiftAdd(wiring.Component):
 
         # The chain begins with a bit that only makes a carry of `minus`.
         bits = [(_CARRY_ONLY, (own_minus, Const(1), Const(1), Const(1)), None)]
-        bits += [(_ADD, (self.acc[i], own_select, bit_of(i),
+        bits += [(_ADD, (self.running_sum[i], own_select, bit_of(i),
                          bit_of(i - distance) if i >= distance else own_minus), self.total[i])
                  for i in range(self.acc_bits)]
         carry_chain(m, bits)

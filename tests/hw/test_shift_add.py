@@ -28,12 +28,12 @@ _MODELS = {Technology.GENERIC: None, Technology.ECP5: "lattice/cells_sim_ecp5.v"
 class MultiplyAdd(wiring.Component):
     """What the documentation says, with a multiplication."""
 
-    acc:      Signal
-    operand:  Signal
-    valid:    Signal
-    sign:     Signal
-    exponent: Signal
-    total:    Signal
+    running_sum: Signal
+    operand:     Signal
+    valid:       Signal
+    sign:        Signal
+    exponent:    Signal
+    total:       Signal
 
     def __init__(self, dut: ShiftAdd, *, mistake: bool):
         self.dut, self.mistake = dut, mistake
@@ -52,22 +52,22 @@ class MultiplyAdd(wiring.Component):
         m.d.comb += power.eq(1 << exponent)
         product = operand * power
         with m.If(valid):
-            m.d.comb += self.total.eq(Mux(sign, self.acc - product,
-                                          self.acc + product + self.mistake))
+            m.d.comb += self.total.eq(Mux(sign, self.running_sum - product,
+                                          self.running_sum + product + self.mistake))
         with m.Else():
-            m.d.comb += self.total.eq(self.acc)
+            m.d.comb += self.total.eq(self.running_sum)
         return m
 
 
 class SignOfValid(wiring.Component):
     """The component with what its documentation asks for: no sign without ``valid``."""
 
-    acc:      Signal
-    operand:  Signal
-    valid:    Signal
-    sign:     Signal
-    exponent: Signal
-    total:    Signal
+    running_sum: Signal
+    operand:     Signal
+    valid:       Signal
+    sign:        Signal
+    exponent:    Signal
+    total:       Signal
 
     def __init__(self, dut: ShiftAdd):
         self.dut = dut
@@ -77,7 +77,8 @@ class SignOfValid(wiring.Component):
         m = Module()
         m.submodules.dut = dut = self.dut
         m.d.comb += [
-            dut.acc.eq(self.acc), dut.operand.eq(self.operand), dut.exponent.eq(self.exponent),
+            dut.running_sum.eq(self.running_sum), dut.operand.eq(self.operand),
+            dut.exponent.eq(self.exponent),
             dut.valid.eq(self.valid), dut.sign.eq(self.sign & self.valid),
             self.total.eq(dut.total),
         ]
